@@ -1,0 +1,314 @@
+//! One execution of a test (or of setup, or teardown) and everything it left behind.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, Limit};
+
+/// The state of a test, or of one attempt at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestStatus {
+    /// Not yet started.
+    #[default]
+    Pending,
+    /// Under way.
+    Running,
+    /// It passed.
+    Passed,
+    /// The test, or the tested system, is at fault.
+    Failed,
+    /// Not run, with a reason.
+    Skipped,
+    /// The platform is at fault.
+    Error,
+    /// Somebody stopped the run.
+    Cancelled,
+}
+
+impl TestStatus {
+    /// Whether it will not change any more by itself.
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+
+    /// The word for it in JSON, in labels and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What ended an attempt that failed or ended in error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The test reported a failure.
+    Assertion,
+    /// The language's panic or uncaught exception.
+    Panic,
+    /// WebAssembly trapped.
+    Trap,
+    /// The guest ended itself with an exit code.
+    Exit,
+    /// It was still running at its deadline.
+    Timeout,
+    /// It used up its instruction budget.
+    Fuel,
+    /// It wanted more memory than its limit.
+    Memory,
+    /// Setup failed, so the test was not run.
+    Setup,
+    /// The host made a mistake.
+    Host,
+    /// The host went away while the attempt was under way.
+    Lost,
+}
+
+impl Cause {
+    /// The word for it in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Assertion => "assertion",
+            Self::Panic => "panic",
+            Self::Trap => "trap",
+            Self::Exit => "exit",
+            Self::Timeout => "timeout",
+            Self::Fuel => "fuel",
+            Self::Memory => "memory",
+            Self::Setup => "setup",
+            Self::Host => "host",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A place in source code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// The file, as the language's own tools print it.
+    pub file: String,
+    /// The line, counted from 1.
+    pub line: u32,
+    /// The column, counted from 1, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+}
+
+/// Why something failed, in the guest's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What went wrong.
+    pub message: String,
+    /// Where, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+}
+
+/// How setup, a test or a part of one ended, in the guest's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum Outcome {
+    /// It did what it should.
+    Passed,
+    /// It found something wrong.
+    Failed(Failure),
+    /// It was not applicable.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One execution in a fresh instance. Without its `detail` it is a bounded summary that events and
+/// lists carry; the detail is stored and asked for apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which attempt at this test in this round, counted from 1.
+    pub number: u32,
+    /// Which round of a repeated run, counted from 1.
+    pub round: u32,
+    /// How it ended. Always terminal.
+    pub status: TestStatus,
+    /// What ended it, if it failed or ended in error.
+    pub cause: Option<Cause>,
+    /// Whether the attempt itself asked for its failure not to count (`mark-soft`).
+    pub soft: bool,
+    /// Why it failed, was skipped or ended in error.
+    pub message: Option<String>,
+    /// Where it failed.
+    pub location: Option<Location>,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Instructions used, in wasmtime's units of fuel; none when the suite runs unmetered.
+    pub fuel_used: Option<u64>,
+    /// The most linear memory that all its instances had at one time.
+    pub memory_peak_bytes: u64,
+    /// Whether the middle of the log was dropped.
+    pub logs_truncated: bool,
+    /// The limits that were hit, each once.
+    pub limits_hit: Vec<Limit>,
+    /// The files it kept.
+    pub artifacts: Vec<Artifact>,
+    /// The rest. Absent in what is read back from a list of events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Box<AttemptDetail>>,
+}
+
+/// What is kept of an attempt beside its summary. Every list is bounded by a limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttemptDetail {
+    /// The log: stdout, stderr and log calls, in order.
+    pub log: Vec<LogLine>,
+    /// How many bytes of log were dropped from the middle.
+    pub log_dropped_bytes: u64,
+    /// The WebAssembly stack of a trap, innermost first.
+    pub backtrace: Vec<Frame>,
+    /// Failures reported after the first.
+    pub further_failures: Vec<Failure>,
+    /// Outgoing HTTP requests and TCP connections, in order of their start.
+    pub exchanges: Vec<Exchange>,
+    /// Timed parts, in order of their start.
+    pub spans: Vec<Span>,
+    /// Named parts, in order of their report.
+    pub sub_results: Vec<SubResult>,
+    /// Values that the attempt set, in order, each name once.
+    pub values: Vec<Value>,
+}
+
+/// Where a log line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The guest's standard output.
+    Stdout,
+    /// The guest's standard error.
+    Stderr,
+    /// A call of `log`, with this level.
+    Log(Level),
+    /// The host's own remark, such as how much was dropped.
+    Host,
+}
+
+/// How grave a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Finer than debug.
+    Trace,
+    /// Of use to the suite's author.
+    Debug,
+    /// The ordinary course.
+    Info,
+    /// Something to look at.
+    Warn,
+    /// Something that will probably fail the test.
+    Error,
+}
+
+/// One line of an attempt's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When its first byte was written.
+    pub at: Timestamp,
+    /// Where it came from.
+    pub source: Source,
+    /// The line without its line break. Bytes that are not UTF-8 are replaced by U+FFFD.
+    pub text: String,
+}
+
+/// One frame of a WebAssembly stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// The function's name, demangled, or `<wasm function 12>`.
+    pub function: String,
+    /// Its place in the source, where the component carries DWARF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+}
+
+/// One outgoing HTTP request, or one TCP connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// When it started.
+    pub started_at: Timestamp,
+    /// The HTTP method, or `CONNECT` for a TCP connection.
+    pub method: String,
+    /// The URL without user, password and query values; `tcp://host:port` for a connection.
+    pub url: String,
+    /// Whether the policy allowed it.
+    pub allowed: bool,
+    /// The status of the answer, if one came.
+    pub status: Option<u16>,
+    /// Why there was no answer, or why it was denied.
+    pub error: Option<String>,
+    /// Bytes of body, or of the stream, sent.
+    pub sent_bytes: u64,
+    /// Bytes of body, or of the stream, received.
+    pub received_bytes: u64,
+    /// From the start to the last byte, or to the end of the attempt.
+    pub duration_ms: u64,
+    /// The trace id that was sent along in `traceparent`.
+    pub trace_id: Option<String>,
+}
+
+/// A timed part of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Its name.
+    pub name: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// How long it took; to the end of the attempt if it was not ended.
+    pub duration_ms: u64,
+    /// Attributes, each key once.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// A named part of a test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubResult {
+    /// Its name.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took, by the guest's own measure.
+    pub duration_ms: u64,
+}
+
+/// A value that lasts for the rest of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Value {
+    /// Its name.
+    pub name: String,
+    /// The value in clear. Handed to the suite alone: whatever shows a value to anybody else masks it
+    /// if it is secret.
+    pub value: String,
+    /// Whether it is secret.
+    pub secret: bool,
+}
+
+/// A file kept with an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Its name, for people. Untrusted, no path.
+    pub name: String,
+    /// Its media type, as the guest says. Untrusted.
+    pub media_type: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The SHA-256 of its content, by which it is stored.
+    pub digest: Digest,
+    /// Its content on the way from the sandbox to the store; never part of JSON.
+    #[serde(skip)]
+    pub content: bytes::Bytes,
+}

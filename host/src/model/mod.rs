@@ -1,0 +1,26 @@
+//! The words of the product as plain data, and the rules that follow from data alone.
+//!
+//! Nothing here does input or output, knows a clock, or names a library of another layer. What is
+//! stored and what leaves the executor is made of these types, so a change to a field is a change to
+//! a stored format: see `storage::record` for how versions are kept apart.
+
+mod attempt;
+mod event;
+mod ids;
+mod limits;
+mod plan;
+mod policy;
+mod run;
+mod suite;
+
+pub use attempt::{
+    Artifact, Attempt, AttemptDetail, Cause, Exchange, Failure, Frame, Level, Location, LogLine,
+    Outcome, Source, Span, SubResult, TestStatus, Value,
+};
+pub use event::{EventKind, RunEvent};
+pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
+pub use limits::{Limit, Limits, LimitsPatch};
+pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Tags, Wait, plan};
+pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget};
+pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
+pub use suite::{InvalidDescription, Label, Link, SuiteDescription, SuiteVersion, TestCase};

@@ -1,0 +1,510 @@
+//! From a request to what exactly is to be done: a pure rule, so that a run means the same after a
+//! restart.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use regex::RegexBuilder;
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, Limits, RunId, SuiteId, SuiteVersion, TestCase};
+
+/// What somebody asked for. All of it is optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunRequest {
+    /// Which version. Default: the newest upload.
+    pub version: Option<Digest>,
+    /// A regular expression on the names of tests, unanchored.
+    pub filter: Option<String>,
+    /// Which tags.
+    pub tags: Tags,
+    /// What is being tested, for example a commit or a release.
+    pub reference: Option<String>,
+    /// Who or what asked.
+    pub initiated_by: Option<String>,
+    /// Parameters, read by the guest like configuration.
+    pub params: BTreeMap<String, String>,
+    /// The deadline of the whole run, from its start, setup included and teardown not.
+    pub timeout_ms: Option<u64>,
+    /// The deadline of each attempt, in place of what the tests and the suite say.
+    pub test_timeout_ms: Option<u64>,
+    /// How often each test is tried at most, in place of what the tests and the suite say.
+    pub max_attempts: Option<u32>,
+    /// How long to wait before a further attempt.
+    pub retry_wait: Wait,
+    /// How many tests may run at the same time.
+    pub parallelism: Option<u32>,
+    /// Runs the tests in the order that this number gives.
+    pub shuffle_seed: Option<u64>,
+    /// How many rounds of all its tests the run has, between one setup and one teardown.
+    pub repeat: Option<u32>,
+}
+
+/// A choice by tags. A test is chosen if it has one of `include` (or that is empty) and none of
+/// `exclude`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tags {
+    /// One of these.
+    pub include: Vec<String>,
+    /// None of these.
+    pub exclude: Vec<String>,
+}
+
+/// How long to wait before a further attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+pub enum Wait {
+    /// Not at all.
+    #[default]
+    None,
+    /// Always as long.
+    Fixed {
+        /// How long.
+        wait_ms: u64,
+    },
+    /// Twice as long each time, less a random part of up to a half.
+    Exponential {
+        /// Before the second attempt.
+        initial_ms: u64,
+        /// Never longer than this.
+        max_ms: u64,
+    },
+}
+
+impl Wait {
+    /// How long to wait before attempt `number` (2 or more), where `jitter` is in `0.0..1.0`.
+    pub fn before(self, number: u32, jitter: f64) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Fixed { wait_ms } => wait_ms,
+            Self::Exponential { initial_ms, max_ms } => {
+                let doublings = number.saturating_sub(2).min(32);
+                let full = initial_ms.saturating_mul(1 << doublings).min(max_ms);
+                full - (full as f64 * 0.5 * jitter) as u64
+            }
+        }
+    }
+
+    fn longest(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Fixed { wait_ms } => wait_ms,
+            Self::Exponential { max_ms, .. } => max_ms,
+        }
+    }
+}
+
+/// The server's defaults and caps for runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunBounds {
+    /// The deadline of a run that names none: 1 hour.
+    pub timeout_ms: u64,
+    /// The longest deadline of a run: 24 hours.
+    pub max_timeout_ms: u64,
+    /// How often a test is tried if nobody says: once.
+    pub attempts: u32,
+    /// How often a test is tried at most, whoever asks: 10.
+    pub max_attempts: u32,
+    /// The longest wait before a further attempt: 10 minutes.
+    pub max_retry_wait_ms: u64,
+    /// How many tests of one run may run at the same time at most: 64.
+    pub max_parallelism: u32,
+    /// The most rounds of a run: 1,000.
+    pub max_repeat: u32,
+    /// The most attempts that one run may come to, tests times rounds: 100,000.
+    pub max_planned_tests: u64,
+    /// Bytes of all parameters, names included: 64 KiB.
+    pub params_bytes: u64,
+    /// Bytes of a filter, a reference, an initiator, a tag: 1 KiB.
+    pub text_bytes: u64,
+}
+
+impl Default for RunBounds {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 3_600_000,
+            max_timeout_ms: 86_400_000,
+            attempts: 1,
+            max_attempts: 10,
+            max_retry_wait_ms: 600_000,
+            max_parallelism: 64,
+            max_repeat: 1_000,
+            max_planned_tests: 100_000,
+            params_bytes: 64 << 10,
+            text_bytes: 1 << 10,
+        }
+    }
+}
+
+/// What exactly a run does. Stored with its first event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// The run.
+    pub id: RunId,
+    /// Its number in its suite, from 1.
+    pub number: u64,
+    /// The suite.
+    pub suite: SuiteId,
+    /// The version, pinned.
+    pub version: Digest,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// What was asked for, as it was asked.
+    pub request: RunRequest,
+    /// The deadline of the whole run.
+    pub timeout_ms: u64,
+    /// How many tests may run at the same time.
+    pub parallelism: u32,
+    /// How many rounds.
+    pub repeat: u32,
+    /// The tests in the order in which they run.
+    pub tests: Vec<PlannedTest>,
+}
+
+/// A test in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedTest {
+    /// Its name.
+    pub name: String,
+    /// Whether its failure does not fail the run.
+    pub soft: bool,
+    /// The deadline of an attempt; none leaves it to the suite's limits.
+    pub timeout_ms: Option<u64>,
+    /// How often it is tried at most.
+    pub max_attempts: u32,
+    /// If it is not to be run: why.
+    pub skip: Option<String>,
+}
+
+/// A request that cannot become a run. The message says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The filter is no regular expression.
+    #[error("the filter is not a regular expression: {0}")]
+    Filter(String),
+    /// No test is left to run.
+    #[error("no test matches {0}: the suite has {1}")]
+    NothingMatches(String, String),
+    /// A number is out of its range.
+    #[error("{field} is {value}: it must be from {least} to {most}")]
+    OutOfRange {
+        /// The field of the request.
+        field: &'static str,
+        /// What was asked for.
+        value: u64,
+        /// The least that is allowed.
+        least: u64,
+        /// The most that is allowed.
+        most: u64,
+    },
+    /// A text is too long.
+    #[error("{field} has {found} bytes, {limit} are allowed")]
+    TooLong {
+        /// The field of the request.
+        field: &'static str,
+        /// Its size.
+        found: usize,
+        /// The bound.
+        limit: u64,
+    },
+}
+
+/// Decides what a run of `version` does. What a request asks beyond a cap is refused; what a
+/// component asks beyond a cap is cut down to it.
+pub fn plan(
+    version: &SuiteVersion,
+    request: RunRequest,
+    bounds: &RunBounds,
+    limits: &Limits,
+    id: RunId,
+    number: u64,
+    created_at: Timestamp,
+) -> Result<RunSpec, PlanError> {
+    check(&request, bounds, limits)?;
+    let described = &version.description;
+    let chosen = Choice::of(&request)?;
+    let mut tests: Vec<_> = described
+        .tests
+        .iter()
+        .map(|test| {
+            let declared = test.attempts.or(described.attempts);
+            let attempts = request.max_attempts.or(declared).unwrap_or(bounds.attempts);
+            let timeout = request.test_timeout_ms.or(test.timeout_ms).or(described.timeout_ms);
+            PlannedTest {
+                name: test.name.clone(),
+                soft: test.soft,
+                timeout_ms: timeout.map(|ms| ms.min(limits.max_timeout_ms)),
+                max_attempts: attempts.clamp(1, bounds.max_attempts),
+                skip: chosen.reason_to_skip(test),
+            }
+        })
+        .collect();
+    if !described.tests.iter().any(|test| chosen.takes(test)) {
+        return Err(PlanError::NothingMatches(chosen.in_words(), in_words(&described.tests)));
+    }
+    let repeat = request.repeat.unwrap_or(1);
+    let planned = tests.len() as u64 * u64::from(repeat);
+    range("repeat times the number of tests", planned, 1, bounds.max_planned_tests)?;
+    if let Some(seed) = request.shuffle_seed {
+        shuffle(&mut tests, seed);
+    }
+    Ok(RunSpec {
+        id,
+        number,
+        suite: version.suite.clone(),
+        version: version.digest,
+        created_at,
+        timeout_ms: request.timeout_ms.unwrap_or(bounds.timeout_ms),
+        parallelism: request
+            .parallelism
+            .or(described.parallelism)
+            .unwrap_or(1)
+            .clamp(1, bounds.max_parallelism),
+        repeat,
+        tests,
+        request,
+    })
+}
+
+fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<(), PlanError> {
+    let ranges = [
+        ("timeout_ms", request.timeout_ms, bounds.max_timeout_ms),
+        ("test_timeout_ms", request.test_timeout_ms, limits.max_timeout_ms),
+        ("max_attempts", request.max_attempts.map(u64::from), bounds.max_attempts.into()),
+        ("parallelism", request.parallelism.map(u64::from), bounds.max_parallelism.into()),
+        ("repeat", request.repeat.map(u64::from), bounds.max_repeat.into()),
+    ];
+    for (field, value, most) in ranges {
+        value.map_or(Ok(()), |value| range(field, value, 1, most))?;
+    }
+    range("retry_wait", request.retry_wait.longest(), 0, bounds.max_retry_wait_ms)?;
+    let tags = request.tags.include.iter().chain(&request.tags.exclude);
+    let texts = [
+        ("filter", request.filter.as_deref()),
+        ("reference", request.reference.as_deref()),
+        ("initiated_by", request.initiated_by.as_deref()),
+    ];
+    let texts = texts.into_iter().filter_map(|(field, text)| Some((field, text?)));
+    for (field, text) in texts.chain(tags.map(|tag| ("tags", tag.as_str()))) {
+        long(field, text.len(), bounds.text_bytes)?;
+    }
+    let params = request.params.iter().map(|(name, value)| name.len() + value.len()).sum();
+    long("params", params, bounds.params_bytes)
+}
+
+fn range(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), PlanError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(PlanError::OutOfRange { field, value, least, most })
+}
+
+fn long(field: &'static str, found: usize, limit: u64) -> Result<(), PlanError> {
+    if found as u64 <= limit { Ok(()) } else { Err(PlanError::TooLong { field, found, limit }) }
+}
+
+/// A filter and tags, ready to be asked.
+struct Choice<'a> {
+    filter: Option<regex::Regex>,
+    tags: &'a Tags,
+}
+
+impl<'a> Choice<'a> {
+    /// A compiled filter takes at most this much memory.
+    const REGEX_BYTES: usize = 1 << 20;
+
+    fn of(request: &'a RunRequest) -> Result<Self, PlanError> {
+        let compile = |text: &String| {
+            let built = RegexBuilder::new(text).size_limit(Self::REGEX_BYTES).build();
+            built.map_err(|error| PlanError::Filter(error.to_string()))
+        };
+        let filter = request.filter.as_ref().map(compile).transpose()?;
+        Ok(Self { filter, tags: &request.tags })
+    }
+
+    fn takes(&self, test: &TestCase) -> bool {
+        self.filtered_out(test).is_none()
+    }
+
+    fn filtered_out(&self, test: &TestCase) -> Option<String> {
+        if let Some(filter) = &self.filter
+            && !filter.is_match(&test.name)
+        {
+            return Some(format!("filtered out: the name does not match {:?}", filter.as_str()));
+        }
+        if let Some(tag) = test.tags.iter().find(|tag| self.tags.exclude.contains(tag)) {
+            return Some(format!("filtered out: it has the tag {tag:?}"));
+        }
+        let include = &self.tags.include;
+        if !include.is_empty() && !test.tags.iter().any(|tag| include.contains(tag)) {
+            return Some(format!("filtered out: it has none of the tags {include:?}"));
+        }
+        None
+    }
+
+    fn reason_to_skip(&self, test: &TestCase) -> Option<String> {
+        let disabled = || test.disabled.as_ref().map(|reason| format!("disabled: {reason}"));
+        self.filtered_out(test).or_else(disabled)
+    }
+
+    fn in_words(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(filter) = &self.filter {
+            words.push(format!("the filter {:?}", filter.as_str()));
+        }
+        if !self.tags.include.is_empty() {
+            words.push(format!("the tags {:?}", self.tags.include));
+        }
+        if !self.tags.exclude.is_empty() {
+            words.push(format!("none of the tags {:?}", self.tags.exclude));
+        }
+        words.join(" and ")
+    }
+}
+
+/// The first few names, and how many there are.
+fn in_words(tests: &[TestCase]) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<_> = tests.iter().take(SHOWN).map(|test| format!("{:?}", test.name)).collect();
+    match tests.len().checked_sub(SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+/// Fisher and Yates' shuffle with SplitMix64 (Steele, Lea and Flood 2014): written out here, because a
+/// library's generator may give another order in its next release, and a recorded seed must not.
+fn shuffle(tests: &mut [PlannedTest], seed: u64) {
+    let mut state = seed;
+    let mut next = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    for last in (1..tests.len()).rev() {
+        let bound = last as u128 + 1;
+        tests.swap(last, ((u128::from(next()) * bound) >> 64) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SuiteDescription;
+
+    fn version(tests: Vec<TestCase>) -> SuiteVersion {
+        SuiteVersion {
+            suite: "hello".parse().unwrap(),
+            digest: Digest::of(b""),
+            description: SuiteDescription { tests, attempts: Some(3), ..Default::default() },
+            imports: vec![],
+            size_bytes: 0,
+            created_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn test(name: &str, tags: &[&str]) -> TestCase {
+        let tags = tags.iter().map(|tag| (*tag).into()).collect();
+        TestCase { name: name.into(), tags, ..Default::default() }
+    }
+
+    fn planned(tests: Vec<TestCase>, request: RunRequest) -> Result<RunSpec, PlanError> {
+        let bounds = RunBounds::default();
+        let limits = Limits::default();
+        plan(&version(tests), request, &bounds, &limits, RunId::new(), 1, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_is_filtered_out_says_why() {
+        let tests =
+            vec![test("log in", &["smoke"]), test("log out", &[]), test("pay", &["smoke", "slow"])];
+        let request = RunRequest {
+            filter: Some("log|pay".into()),
+            tags: Tags { include: vec!["smoke".into()], exclude: vec!["slow".into()] },
+            ..Default::default()
+        };
+        let spec = planned(tests, request).unwrap();
+        let reasons: Vec<_> = spec.tests.iter().map(|t| t.skip.as_deref()).collect();
+        assert_eq!(
+            reasons,
+            [
+                None,
+                Some("filtered out: it has none of the tags [\"smoke\"]"),
+                Some("filtered out: it has the tag \"slow\""),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_request_that_matches_nothing_is_refused() {
+        let request = RunRequest { filter: Some("x".into()), ..Default::default() };
+        let error = planned(vec![test("a", &[])], request).unwrap_err();
+        assert_eq!(error.to_string(), "no test matches the filter \"x\": the suite has \"a\"");
+        let request = RunRequest { filter: Some("(".into()), ..Default::default() };
+        let error = planned(vec![test("a", &[])], request).unwrap_err();
+        assert!(matches!(error, PlanError::Filter(_)));
+    }
+
+    #[test]
+    fn a_suite_whose_tests_are_all_disabled_runs_and_skips_them() {
+        let off = TestCase { disabled: Some("moved".into()), ..test("a", &[]) };
+        let spec = planned(vec![off], RunRequest::default()).unwrap();
+        assert_eq!(spec.tests[0].skip.as_deref(), Some("disabled: moved"));
+    }
+
+    #[test]
+    fn attempts_come_from_the_request_the_test_the_suite_in_that_order() {
+        let own = TestCase { attempts: Some(5), ..test("own", &[]) };
+        let greedy = TestCase { attempts: Some(5000), ..test("greedy", &[]) };
+        let tests = vec![own, test("suite", &[]), greedy];
+        let attempts = |request| {
+            let spec = planned(tests.clone(), request).unwrap();
+            spec.tests.iter().map(|t| t.max_attempts).collect::<Vec<_>>()
+        };
+        assert_eq!(attempts(RunRequest::default()), [5, 3, 10]);
+        assert_eq!(attempts(RunRequest { max_attempts: Some(2), ..Default::default() }), [2, 2, 2]);
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        for request in [
+            RunRequest { timeout_ms: Some(0), ..Default::default() },
+            RunRequest { timeout_ms: Some(u64::MAX), ..Default::default() },
+            RunRequest { test_timeout_ms: Some(0), ..Default::default() },
+            RunRequest { max_attempts: Some(0), ..Default::default() },
+            RunRequest { max_attempts: Some(11), ..Default::default() },
+            RunRequest { parallelism: Some(0), ..Default::default() },
+            RunRequest { repeat: Some(0), ..Default::default() },
+            RunRequest { retry_wait: Wait::Fixed { wait_ms: u64::MAX }, ..Default::default() },
+        ] {
+            let error = planned(vec![test("a", &[])], request.clone()).unwrap_err();
+            assert!(matches!(error, PlanError::OutOfRange { .. }), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_order_for_ever() {
+        let tests: Vec<_> = (0..8).map(|n| test(&n.to_string(), &[])).collect();
+        let request = RunRequest { shuffle_seed: Some(42), ..Default::default() };
+        let spec = planned(tests, request).unwrap();
+        let order: String = spec.tests.iter().map(|t| t.name.as_str()).collect();
+        let mut sorted: Vec<_> = order.chars().collect();
+        sorted.sort_unstable();
+        assert_eq!(sorted, ('0'..'8').collect::<Vec<_>>());
+        assert_eq!(order, "43207615");
+    }
+
+    #[test]
+    fn waits_grow_up_to_their_cap() {
+        let wait = Wait::Exponential { initial_ms: 100, max_ms: 1000 };
+        let waits: Vec<_> = (2..8).map(|number| wait.before(number, 0.0)).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(wait.before(2, 0.999_999), 51);
+        assert_eq!(wait.before(u32::MAX, 0.0), 1000);
+    }
+}
