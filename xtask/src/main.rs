@@ -1,2 +1,57 @@
-//! Skeleton.
-fn main() {}
+//! The project's own commands: `cargo xtask guests`, `demo`, `test` and `bench`.
+//!
+//! Needs nothing but cargo and, once, rustup for the guests' target. What each command does is in the
+//! module of its name; this file knows the command line only.
+
+mod bench;
+mod children;
+mod demo;
+mod guests;
+mod http;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Handoff's own commands")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build every suite and plugin of this repository to target/guests/NAME.wasm
+    Guests,
+    /// Build everything, start a server with the examples, run them and keep serving
+    Demo(demo::Args),
+    /// Build the guests and run every test; arguments go to `cargo test`
+    #[command(disable_help_flag = true)]
+    Test {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Measure the server against a bare wasmtime loop; arguments go to the bench
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let workspace = Workspace::read()?;
+    match args.command {
+        Command::Guests => guests::build(&workspace).map(|_| ExitCode::SUCCESS),
+        Command::Demo(args) => demo::run(&workspace, &args),
+        Command::Test { args } => test::run(&workspace, &args),
+        Command::Bench { args } => bench::run(&workspace, &args),
+    }
+}

@@ -312,3 +312,17 @@ pub struct Artifact {
     #[serde(skip)]
     pub content: bytes::Bytes,
 }
+
+impl Attempt {
+    /// The attempt without its detail.
+    pub fn summary(&self) -> Self {
+        Self {
+            message: self.message.clone(),
+            location: self.location.clone(),
+            limits_hit: self.limits_hit.clone(),
+            artifacts: self.artifacts.clone(),
+            detail: None,
+            ..*self
+        }
+    }
+}

@@ -90,6 +90,10 @@ limits! {
     log_line_bytes, LogLineBytes = 16 * KIB;
     /// Bytes of a failure message, a reason, a name of a part; the rest is cut.
     message_bytes, MessageBytes = 64 * KIB;
+    /// Failures that one attempt reports beside the first.
+    failures, Failures = 100;
+    /// Bytes of all names, messages and attributes of failures, parts and spans of one attempt, in sum.
+    record_bytes, RecordBytes = 4 * MIB;
     /// Files kept with one attempt.
     artifacts, Artifacts = 32;
     /// Bytes of one file kept.
@@ -100,6 +104,8 @@ limits! {
     values, Values = 256;
     /// Bytes of one value.
     value_bytes, ValueBytes = 64 * KIB;
+    /// Bytes of secret values set in one run, in sum; every text is searched for each of them.
+    secret_bytes, SecretBytes = 64 * KIB;
     /// Spans of one attempt.
     spans, Spans = 1_000;
     /// Named parts of one attempt.

@@ -97,6 +97,8 @@ pub struct Test {
     pub attempts: Vec<Attempt>,
     /// In how many rounds it has its verdict.
     pub rounds_finished: u32,
+    /// How many of `attempts` were made before the last request to retry it.
+    pub attempts_before: usize,
 }
 
 impl Test {
@@ -124,6 +126,9 @@ pub struct Run {
     pub setup: Vec<Attempt>,
     /// Attempts at teardown that ended.
     pub teardown: Vec<Attempt>,
+    /// How many attempts at setup and at teardown were made before the last request to retry: a retry
+    /// has its own.
+    pub stages_before: (usize, usize),
     /// The tests in the order in which they run.
     pub tests: Vec<Test>,
     /// Whether somebody asked to stop it.
@@ -173,6 +178,7 @@ impl Run {
             reason: None,
             attempts: Vec::new(),
             rounds_finished: 0,
+            attempts_before: 0,
         };
         Self {
             status: RunStatus::Queued,
@@ -181,6 +187,7 @@ impl Run {
             message: None,
             setup: Vec::new(),
             teardown: Vec::new(),
+            stages_before: (0, 0),
             tests: spec.tests.iter().map(test).collect(),
             cancel_requested: false,
             under_way: Vec::new(),
@@ -230,6 +237,8 @@ impl Run {
                     test.soft |= last.is_some_and(|attempt| attempt.soft);
                 }
             }
+            // A request that comes after the end changes nothing.
+            EventKind::CancelRequested { .. } if self.status.is_terminal() => {}
             EventKind::CancelRequested { by } => {
                 self.cancel_requested = true;
                 self.message = by.as_ref().map(|by| format!("cancelled by {by}"));
@@ -239,11 +248,13 @@ impl Run {
                 self.finished_at = None;
                 self.message = None;
                 self.cancel_requested = false;
+                self.stages_before = (self.setup.len(), self.teardown.len());
                 let last_round = self.spec.repeat - 1;
                 for test in self.tests.iter_mut().filter(|test| tests.contains(&test.name)) {
                     test.status = TestStatus::Pending;
                     test.reason = None;
                     test.rounds_finished = last_round;
+                    test.attempts_before = test.attempts.len();
                 }
             }
             EventKind::RunFinished { status, message, .. } => {

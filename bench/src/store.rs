@@ -1,0 +1,117 @@
+//! Whether lists, start-up and memory depend on how many runs are stored.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use handoff::model::{
+    Counts, Digest, EventKind, PlannedTest, RunId, RunRequest, RunSpec, RunStatus, SuiteId,
+};
+use handoff::storage::{Storage, StorageSettings};
+
+use crate::figures::{ms, percentile};
+use crate::load::latencies;
+use crate::server::Server;
+
+const LISTS: [&str; 4] = [
+    "/api/v1/runs?limit=50",
+    "/api/v1/runs?limit=50&suite=bench/suite-7",
+    "/api/v1/runs?limit=50&status=failed",
+    "/api/v1/runs?limit=50&suite=bench/suite-7&status=failed&reference=r3",
+];
+
+/// Compares a store of `few` runs with one of `many`.
+pub(crate) async fn lists_and_start(
+    handoff: &Path,
+    guests: &Path,
+    few: u64,
+    many: u64,
+) -> Result<()> {
+    let mut medians: Vec<Vec<Duration>> = Vec::new();
+    for stored in [few, many] {
+        let dir = tempfile::tempdir()?;
+        fill(dir.path(), stored).await?;
+        let server = Server::start(handoff, dir.path()).await?;
+        let resident = server.resident_kib()?;
+        println!(
+            "{stored} runs stored: start-up {}, resident memory {resident} KiB",
+            ms(server.started_in)
+        );
+        let mut lists = Vec::new();
+        for path in LISTS {
+            let mut samples = latencies(&server, path, 200).await?;
+            lists.push(percentile(&mut samples, 50.0));
+        }
+        medians.push(lists);
+        let suite = server.upload(guests, "noop").await?;
+        server.run(&suite, serde_json::json!({})).await?;
+    }
+    for ((path, few_took), many_took) in LISTS.iter().zip(&medians[0]).zip(&medians[1]) {
+        println!(
+            "GET {path}: p50 {} at {few} runs, {} at {many}, ratio {:.2}",
+            ms(*few_took),
+            ms(*many_took),
+            many_took.as_secs_f64() / few_took.as_secs_f64(),
+        );
+    }
+    Ok(())
+}
+
+/// Stores so many finished runs of ten suites, four references and two verdicts.
+async fn fill(dir: &Path, runs: u64) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| anyhow!("failed to {error}");
+    let storage = Storage::open(dir.to_owned(), StorageSettings::default(), Box::new(|_| ()))
+        .map_err(|e| failed(&e))?;
+    let mut receipts = std::collections::VecDeque::new();
+    for number in 0..runs {
+        let id = RunId::new();
+        let suite: SuiteId = format!("bench/suite-{}", number % 10).parse()?;
+        for kind in events(id, number, suite) {
+            receipts.push_back(storage.append(id, kind, None).await);
+        }
+        while receipts.len() > 2048 {
+            if let Some(receipt) = receipts.pop_front() {
+                receipt.await?.map_err(|e| failed(&e))?;
+            }
+        }
+    }
+    for receipt in receipts {
+        receipt.await?.map_err(|e| failed(&e))?;
+    }
+    storage.close().await.map_err(|e| failed(&e))
+}
+
+fn events(id: RunId, number: u64, suite: SuiteId) -> [EventKind; 4] {
+    let reference = Some(format!("r{}", number % 4));
+    let spec = RunSpec {
+        id,
+        number: number / 10 + 1,
+        suite,
+        version: Digest::of(b"bench"),
+        created_at: jiff::Timestamp::now(),
+        request: RunRequest { reference, ..RunRequest::default() },
+        timeout_ms: 1000,
+        parallelism: 1,
+        repeat: 1,
+        tests: vec![PlannedTest {
+            name: "a test".into(),
+            soft: false,
+            timeout_ms: None,
+            max_attempts: 1,
+            skip: Some("stored by the bench".into()),
+        }],
+    };
+    let status = if number % 20 < 10 { RunStatus::Passed } else { RunStatus::Failed };
+    let test = "a test".to_owned();
+    let skipped = handoff::model::TestStatus::Skipped;
+    [
+        EventKind::RunQueued { spec: Box::new(spec) },
+        EventKind::RunStarted,
+        EventKind::TestFinished { test, round: 1, status: skipped, reason: None },
+        EventKind::RunFinished {
+            status,
+            message: None,
+            counts: Counts { skipped: 1, ..Counts::default() },
+        },
+    ]
+}

@@ -1,0 +1,124 @@
+//! Everything long-lived, wired in one function and passed on. There are no statics.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+
+use crate::compile::Compiler;
+use crate::config::{Config, DeclaredSuite};
+use crate::metrics::Metrics;
+use crate::runner::{Hub, Parts, Runner, RunnerSettings};
+use crate::storage::Storage;
+use crate::wasm::{Engines, Sandbox};
+
+/// How much less the scheduler of the operating system favours the threads that run guests, so that
+/// the server answers whatever they do.
+const GUEST_NICE: i32 = 5;
+
+/// A running server less its HTTP side. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// What it was started with.
+    pub config: Arc<Config>,
+    /// What it keeps.
+    pub storage: Storage,
+    /// What makes components runnable.
+    pub compiler: Compiler,
+    /// Runs.
+    pub runner: Runner,
+    /// Metrics.
+    pub metrics: Metrics,
+    guests: Arc<GuestRuntime>,
+}
+
+/// The runtime for guests. Ended without waiting for them: what they leave is continued by the next
+/// process.
+struct GuestRuntime(Option<tokio::runtime::Runtime>);
+
+impl Drop for GuestRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl App {
+    /// Opens the store, takes up the queue of an earlier process, and loads the declared suites.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let metrics = Metrics::new();
+        let engines = Engines::new(&config.sandbox).context("failed to start the engines")?;
+        let hub = Hub::new(metrics.clone());
+        let on_stored = {
+            let hub = Arc::clone(&hub);
+            Box::new(move |events: &[_]| hub.stored(events))
+        };
+        let storage = Storage::open(config.data_dir.clone(), config.storage.clone(), on_stored)
+            .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        let exe = std::env::current_exe().context("failed to find our own executable")?;
+        let compiler = Compiler::new(
+            exe,
+            config.data_dir.join("compiled"),
+            config.compile.clone(),
+            engines.clone(),
+            metrics.clone(),
+        )
+        .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        let sandbox = Sandbox::new(config.sandbox.clone(), engines, metrics.clone())?;
+        let guests = guest_runtime(&config.runner)?;
+        let runner = Runner::start(Parts {
+            storage: storage.clone(),
+            compiler: compiler.clone(),
+            sandbox,
+            hub,
+            settings: config.runner.clone(),
+            limits: config.sandbox.limits.clone(),
+            metrics: metrics.clone(),
+            guests: guests.handle().clone(),
+        })
+        .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        let guests = Arc::new(GuestRuntime(Some(guests)));
+        let app = Self { config: Arc::new(config), storage, compiler, runner, metrics, guests };
+        for suite in &app.config.suites {
+            let name = suite.file.display();
+            app.load(suite).await.with_context(|| format!("failed to load the suite {name}"))?;
+        }
+        Ok(app)
+    }
+
+    async fn load(&self, suite: &DeclaredSuite) -> anyhow::Result<()> {
+        let bytes = tokio::fs::read(&suite.file).await?;
+        let (version, new) =
+            self.runner.upload(Bytes::from(bytes), suite.namespace.clone(), None).await?;
+        self.runner.grant(&version.suite, &suite.policy).await?;
+        tracing::info!(suite = %version.suite, version = %version.digest, new, "loaded a declared suite");
+        Ok(())
+    }
+
+    /// Stops taking runs, lets attempts under way end, and closes the store. What is left continues when
+    /// it is opened again.
+    pub async fn shutdown(self) -> anyhow::Result<()> {
+        self.runner.drain().await;
+        // Guests that are still under way end here, before the store does.
+        drop(self.guests);
+        self.storage.close().await.map_err(|error| anyhow::anyhow!("failed to {error}"))
+    }
+}
+
+fn guest_runtime(settings: &RunnerSettings) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if settings.guest_threads > 0 {
+        builder.worker_threads(settings.guest_threads);
+    }
+    builder
+        .enable_all()
+        .thread_name("guest")
+        .on_thread_start(|| {
+            if let Err(error) = rustix::process::nice(GUEST_NICE) {
+                tracing::debug!(%error, "guests run with the server's own priority");
+            }
+        })
+        .build()
+        .context("failed to start the threads for guests")
+}

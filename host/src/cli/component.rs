@@ -1,0 +1,74 @@
+//! A component as the command line itself looks at it, without running its tests.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::exit::Failure;
+use crate::compile::{Compiler, Inspection};
+use crate::config::{Config, Environment};
+use crate::metrics::Metrics;
+use crate::model::Digest;
+use crate::wasm::{Described, Engines, Sandbox};
+
+/// Where compiled components are kept between commands, and how long: a directory that is removed when
+/// this is dropped, if there is no lasting one.
+pub(super) struct Cache {
+    /// The directory.
+    pub(super) dir: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Cache {
+    /// `$XDG_CACHE_HOME/handoff`, or `~/.cache/handoff`, or a temporary directory if neither can be
+    /// made.
+    pub(super) fn open(environment: &Environment) -> Result<Self, Failure> {
+        let home = || Some(PathBuf::from(environment.get("HOME")?).join(".cache"));
+        let given = environment.get("XDG_CACHE_HOME").map(PathBuf::from);
+        // The specification of XDG_CACHE_HOME says to pass over relative paths.
+        let base = given.filter(|path| path.is_absolute()).or_else(home);
+        if let Some(dir) = base.map(|base| base.join("handoff"))
+            && std::fs::create_dir_all(&dir).is_ok()
+        {
+            return Ok(Self { dir, _temporary: None });
+        }
+        let temporary = tempfile::tempdir()?;
+        Ok(Self { dir: temporary.path().to_owned(), _temporary: Some(temporary) })
+    }
+}
+
+/// What reads components.
+pub(super) struct Reader<'a> {
+    config: &'a Config,
+    engines: Engines,
+    compiler: Compiler,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(config: &'a Config, cache: &Cache) -> Result<Self, Failure> {
+        let exe = std::env::current_exe()?;
+        let engines = Engines::new(&config.sandbox).map_err(Failure::platform)?;
+        let compiler = Compiler::new(
+            exe,
+            cache.dir.clone(),
+            config.compile.clone(),
+            engines.clone(),
+            Metrics::new(),
+        )?;
+        Ok(Self { config, engines, compiler })
+    }
+
+    /// What it exports and imports.
+    pub(super) async fn inspect(&self, component: Bytes) -> Result<Inspection, Failure> {
+        Ok(self.compiler.inspect(component).await?)
+    }
+
+    /// What it says of itself, in the sandbox.
+    pub(super) async fn describe(&self, component: Bytes) -> Result<Described, Failure> {
+        let metered = self.config.sandbox.limits.fuel > 0;
+        let loaded = self.compiler.load(Digest::of(&component), component, metered).await?;
+        let settings = self.config.sandbox.clone();
+        let sandbox = Sandbox::new(settings, self.engines.clone(), Metrics::new());
+        Ok(sandbox.map_err(Failure::platform)?.describe(&loaded).await?)
+    }
+}

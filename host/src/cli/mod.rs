@@ -1,0 +1,206 @@
+//! The command line: `handoff`, one file a command.
+//!
+//! Commands that talk to a server do so over its HTTP interface alone, as any other client; `test`
+//! runs a suite in this process, without server and store.
+
+mod cancel;
+mod client;
+mod completions;
+mod component;
+mod exit;
+mod failures;
+mod inspect;
+mod logs;
+mod new;
+mod policy;
+mod progress;
+mod reports;
+mod request;
+mod retry;
+mod run;
+mod runs;
+#[cfg(test)]
+mod sample;
+mod serve;
+mod settings;
+mod signals;
+mod sse;
+mod suites;
+mod terminal;
+mod test;
+mod upload;
+mod watch;
+mod wire;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Environment;
+use exit::{Exit, Failure};
+use terminal::Look;
+
+/// The hidden command by which the server starts its compiling child.
+const COMPILE_WORKER: &str = "compile-worker";
+
+/// Runs end-to-end tests, written as WebAssembly components, against deployed systems
+#[derive(Parser)]
+#[command(name = "handoff", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Cli {
+    /// When to use colours; `auto` is on a terminal, unless NO_COLOR or CI is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 passed, 100 tests failed, 101 flaky (with --fail-on-flaky), 4 no test ran, 2 usage,
+96 could not reach or use the server, 102 platform error, 103 waited too long, 130 interrupted";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the tests of a component here, without a server
+    Test(Box<test::TestArgs>),
+    /// Start the server
+    Serve(serve::ServeArgs),
+    /// Upload a component to a server
+    Upload(upload::UploadArgs),
+    /// Start a run on a server and follow it
+    Run(Box<run::RunArgs>),
+    /// List runs, or show one
+    Runs(runs::RunsArgs),
+    /// Show what the tests of a run wrote
+    Logs(logs::LogsArgs),
+    /// Stop a run
+    Cancel(cancel::CancelArgs),
+    /// Try the failed tests of a run again
+    Retry(retry::RetryArgs),
+    /// List the suites of a server
+    Suites(suites::SuitesArgs),
+    /// Show or set what a suite may do
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Show what a component exports and imports, and what it could reach
+    Inspect(inspect::InspectArgs),
+    /// Make a new suite that builds and runs
+    New(new::NewArgs),
+    /// Show the server's settings and where each comes from, as a handoff.toml
+    Config(settings::ConfigArgs),
+    /// Print the completions for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+/// How a result is written to standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    // For people.
+    #[default]
+    Human,
+    // As the server's JSON.
+    Json,
+}
+
+/// What every command may need to know of its surroundings.
+struct Surroundings {
+    environment: Environment,
+    /// How standard output looks.
+    out: Look,
+    /// How standard error looks.
+    err: Look,
+}
+
+/// The body of `main`.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|argument| argument == COMPILE_WORKER) {
+        return crate::compile::worker_main();
+    }
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that cannot be printed was asked for by somebody who went away.
+            _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Passed.into() };
+        }
+    };
+    let surroundings = Surroundings::new(cli.color);
+    let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let result = runtime.block_on(cli.command.run(&surroundings));
+            // What is still blocked must not hold up somebody who pressed Ctrl-C twice.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) if failure.is_broken_pipe() => Exit::Passed.into(),
+        Err(failure) => {
+            let label = surroundings.err.paint(terminal::Style::Bad, "error");
+            eprintln!("{label}: {}", terminal::safe(&failure.to_string(), false));
+            failure.exit.into()
+        }
+    }
+}
+
+impl Surroundings {
+    fn new(color: ColorChoice) -> Self {
+        let environment = Environment::of_process();
+        let look = |look: Look| match color {
+            ColorChoice::Auto => look,
+            ColorChoice::Always => Look { color: true, ..look },
+            ColorChoice::Never => Look { color: false, ..look },
+        };
+        let out = look(Look::of(&io::stdout(), &environment));
+        let err = look(Look::of(&io::stderr(), &environment));
+        Self { environment, out, err }
+    }
+
+    /// Who asks, as a server is told.
+    fn user(&self) -> Option<&str> {
+        self.environment.get("USER")
+    }
+}
+
+impl Command {
+    async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
+        match self {
+            Self::Test(args) => args.run(surroundings).await,
+            Self::Serve(args) => args.run(surroundings).await,
+            Self::Upload(args) => args.run(surroundings).await,
+            Self::Run(args) => args.run(surroundings).await,
+            Self::Runs(args) => args.run(surroundings).await,
+            Self::Logs(args) => args.run(surroundings).await,
+            Self::Cancel(args) => args.run(surroundings).await,
+            Self::Retry(args) => args.run(surroundings).await,
+            Self::Suites(args) => args.run(surroundings).await,
+            Self::Policy(command) => command.run(surroundings).await,
+            Self::Inspect(args) => args.run(surroundings).await,
+            Self::New(args) => args.run(surroundings),
+            Self::Config(args) => args.run(surroundings),
+            Self::Completions(args) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_of_commands_holds_together() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

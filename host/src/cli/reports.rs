@@ -1,0 +1,88 @@
+//! Reports of a run in files, for other tools.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::client::{Client, broken};
+use super::exit::Failure;
+use crate::model::{Run, RunId};
+use crate::report::Format;
+
+/// A report that was asked for: `junit=PATH`, `json=PATH`, `go-test=PATH` or `tap=PATH`; the path `-`
+/// is standard output.
+#[derive(Clone, Debug)]
+pub(crate) struct ReportOrder {
+    format: Format,
+    path: PathBuf,
+}
+
+impl FromStr for ReportOrder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write junit=PATH, json=PATH, go-test=PATH or tap=PATH".to_owned();
+        let (word, path) =
+            text.split_once('=').filter(|(_, path)| !path.is_empty()).ok_or_else(wrong)?;
+        let format = Format::ALL.iter().find(|format| format.as_str() == word).ok_or_else(wrong)?;
+        Ok(Self { format: *format, path: path.into() })
+    }
+}
+
+impl ReportOrder {
+    /// Writes the report of a run whose attempts have their details.
+    pub(crate) fn write(&self, run: &Run) -> Result<(), Failure> {
+        let mut out = self.open()?;
+        write_report(self.format, run, &mut out)
+            .and_then(|()| out.flush())
+            .map_err(|e| self.failed(e))
+    }
+
+    /// Writes the report that a server gives of a run.
+    pub(crate) async fn fetch(&self, client: &Client, run: RunId) -> Result<(), Failure> {
+        let id = run.to_string();
+        let request = client.request(reqwest::Method::GET, &["runs", &id, "report"]);
+        let mut answer = client.send(request.query(&[("format", self.format.as_str())])).await?;
+        let mut out = self.open()?;
+        while let Some(chunk) = answer.chunk().await.map_err(broken)? {
+            out.write_all(&chunk).map_err(|error| self.failed(error))?;
+        }
+        out.flush().map_err(|error| self.failed(error))
+    }
+
+    fn open(&self) -> Result<Box<dyn Write>, Failure> {
+        if self.path.as_os_str() == "-" {
+            return Ok(Box::new(io::stdout()));
+        }
+        if let Some(parent) = self.path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| self.failed(error))?;
+        }
+        let file = File::create(&self.path).map_err(|error| self.failed(error))?;
+        Ok(Box::new(BufWriter::new(file)))
+    }
+
+    fn failed(&self, error: io::Error) -> Failure {
+        let told = format!("write the report {}", self.path.display());
+        Failure::platform(anyhow::Error::new(error).context(told))
+    }
+}
+
+/// Writes a report of a run whose attempts carry their details.
+pub(crate) fn write_report(format: Format, run: &Run, out: &mut dyn Write) -> io::Result<()> {
+    format.write(run, &|_, _, _| None, out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_names_its_form_and_its_file() {
+        let order: ReportOrder = "go-test=a=b".parse().unwrap();
+        assert_eq!((order.format, order.path.to_str()), (Format::GoTest, Some("a=b")));
+        for wrong in ["junit", "junit=", "=x", "html=x"] {
+            assert!(wrong.parse::<ReportOrder>().is_err(), "{wrong}");
+        }
+    }
+}

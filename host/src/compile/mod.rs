@@ -1,0 +1,372 @@
+//! From the bytes of an upload to a component that can be instantiated.
+//!
+//! Hostile bytes are looked at in three steps, each dearer than the one before: size and first bytes
+//! (`header`), then validation, structure and names (`inspect`), then compilation. The last two happen
+//! in a child process with limits of its own (`worker`, and `child` on our side). Compiled code comes
+//! from that child or from our own cache on disk (`cache`), never from elsewhere (`trusted`).
+//!
+//! Whether a component can be instantiated, and what it says of itself, is `wasm`'s business: for
+//! example, a memory that is larger than allowed from the start is refused there, by `describe`.
+
+mod cache;
+mod child;
+mod error;
+mod features;
+mod header;
+mod inspect;
+mod lru;
+mod offered;
+mod order;
+mod settings;
+mod trusted;
+mod worker;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wasmtime::component::Component;
+
+pub use error::{Bound, CompileError, Rejection};
+pub use settings::{CompileSettings, Structure};
+pub use worker::worker_main;
+
+use crate::metrics::Metrics;
+use crate::model::Digest;
+use crate::wasm::Engines;
+use cache::{Cache, EngineId, Entry, Found};
+use error::shown;
+use lru::Lru;
+use order::{Job, Names, Order};
+use trusted::Trusted;
+
+/// What a component says of itself before anything is compiled or run.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Inspection {
+    /// The names that it exports; one of them is our interface of tests.
+    pub exports: Vec<String>,
+    /// The names that it imports; all of them are offered.
+    pub imports: Vec<String>,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its identity.
+    pub digest: Digest,
+}
+
+/// Compiled and loaded, for one of the two engines. Cheap to clone.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The component.
+    pub component: Component,
+    /// Whether it counts fuel: which of the two engines it belongs to.
+    pub metered: bool,
+    /// The component's identity.
+    pub digest: Digest,
+}
+
+/// Inspects, compiles and keeps components. Cheap to clone.
+#[derive(Clone)]
+pub struct Compiler(Arc<Inner>);
+
+struct Inner {
+    exe: PathBuf,
+    settings: CompileSettings,
+    engines: Engines,
+    engine_ids: [EngineId; 2],
+    metrics: Metrics,
+    cache: Cache,
+    inspections: Lane,
+    compilations: Lane,
+    state: Mutex<State>,
+}
+
+/// A component for one of the engines.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    digest: Digest,
+    metered: bool,
+}
+
+struct State {
+    loaded: Lru<Key, Loaded>,
+    failed: Lru<(Digest, Job), CompileError>,
+    loading: HashMap<Key, Loading>,
+}
+
+impl State {
+    fn keep(&mut self, key: Key, loaded: &Loaded) {
+        let image = loaded.component.image_range();
+        let bytes = image.end.addr() - image.start.addr();
+        self.loaded.insert(key, loaded.clone(), bytes as u64);
+    }
+}
+
+/// A load on which any number of callers wait. It goes on when they all leave.
+type Loading = Shared<BoxFuture<'static, Result<Loaded, CompileError>>>;
+
+impl Compiler {
+    /// `exe` is the `handoff` binary (`std::env::current_exe()`), run as `handoff compile-worker`.
+    /// `cache_dir` is made if it is not there; its key lies beside it, as `<cache_dir>.key`.
+    pub fn new(
+        exe: PathBuf,
+        cache_dir: PathBuf,
+        settings: CompileSettings,
+        engines: Engines,
+        metrics: Metrics,
+    ) -> Result<Self, CompileError> {
+        let cache = Cache::open(cache_dir.clone(), settings.cache_bytes, settings.compiled_bytes)
+            .with_context(|| format!("open the compile cache {}", cache_dir.display()))?;
+        let engine_ids = [false, true].map(|metered| EngineId::of(engines.get(metered)));
+        let state = State {
+            loaded: Lru::new(settings.loaded, settings.loaded_bytes),
+            failed: Lru::new(settings.remembered_failures, u64::MAX),
+            loading: HashMap::new(),
+        };
+        Ok(Self(Arc::new(Inner {
+            exe,
+            engine_ids,
+            cache,
+            inspections: Lane::new(settings.inspections, settings.queue, "inspect_queue"),
+            compilations: Lane::new(settings.concurrency, settings.queue, "compile_queue"),
+            state: Mutex::new(state),
+            settings,
+            engines,
+            metrics,
+        })))
+    }
+
+    /// Reads and checks, without compiling: size, header, structure, our export, imports we offer.
+    pub async fn inspect(&self, bytes: Bytes) -> Result<Inspection, CompileError> {
+        self.0.inspect(bytes).await.inspect_err(|error| self.0.count(error))
+    }
+
+    /// From memory, from the disk cache, or by the child; the same digest is compiled once at a time.
+    pub async fn load(
+        &self,
+        digest: Digest,
+        bytes: Bytes,
+        metered: bool,
+    ) -> Result<Loaded, CompileError> {
+        let started = Instant::now();
+        let key = Key { digest, metered };
+        let loading = {
+            let mut state = self.0.state();
+            if let Some(loaded) = state.loaded.get(&key) {
+                self.0.metrics.compiled("memory", started.elapsed());
+                return Ok(loaded);
+            }
+            if let Some(error) = state.failed.get(&(digest, Job::Compile { metered })) {
+                return Err(error);
+            }
+            state.loading.entry(key).or_insert_with(|| self.start(key, bytes)).clone()
+        };
+        loading.await
+    }
+
+    /// The same from memory or the disk cache alone.
+    pub async fn cached(&self, digest: Digest, metered: bool) -> Option<Loaded> {
+        let started = Instant::now();
+        let key = Key { digest, metered };
+        let loaded = self.0.state().loaded.get(&key);
+        if let Some(loaded) = loaded {
+            self.0.metrics.compiled("memory", started.elapsed());
+            return Some(loaded);
+        }
+        let inner = self.0.clone();
+        let loaded = blocking(move || inner.find_on_disk(key)).await.ok()??;
+        self.0.state().keep(key, &loaded);
+        Some(loaded)
+    }
+
+    /// Called with the state locked, so that the load cannot end before it is entered there.
+    fn start(&self, key: Key, bytes: Bytes) -> Loading {
+        let inner = self.0.clone();
+        let started = Instant::now();
+        let load = tokio::spawn(async move {
+            let work = tokio::spawn(inner.clone().load(key, bytes));
+            let result = work.await.unwrap_or_else(|error| Err(anyhow!(error).into()));
+            inner.finish(key, &result, started.elapsed());
+            result
+        });
+        async { load.await.unwrap_or_else(|error| Err(anyhow!(error).into())) }.boxed().shared()
+    }
+}
+
+impl Inner {
+    async fn inspect(&self, bytes: Bytes) -> Result<Inspection, CompileError> {
+        let (size_bytes, cap_bytes) = (bytes.len() as u64, self.settings.component_bytes);
+        if size_bytes > cap_bytes {
+            return Err(Rejection::TooLarge { size_bytes, cap_bytes }.into());
+        }
+        header::check(&bytes)?;
+        let content = bytes.clone();
+        let digest = blocking(move || Digest::of(&content)).await?;
+        if let Some(error) = self.state().failed.get(&(digest, Job::Inspect)) {
+            return Err(error);
+        }
+        let result = self.inspect_in_child(&bytes).await;
+        if let Some(error) = result.as_ref().err().filter(|error| error.is_final()) {
+            self.state().failed.insert((digest, Job::Inspect), error.clone(), 0);
+        }
+        let Names { exports, imports } = result?;
+        Ok(Inspection { exports, imports, size_bytes, digest })
+    }
+
+    async fn inspect_in_child(&self, bytes: &Bytes) -> Result<Names, CompileError> {
+        let _turn = self.inspections.turn(&self.metrics).await?;
+        let names_bytes = self.settings.structure.names * self.settings.structure.name_bytes;
+        let bounds = child::Bounds {
+            wall_ms: self.settings.inspect_ms,
+            // A byte of a name is six in JSON at most; beside the names there is little.
+            answer_bytes: names_bytes.saturating_mul(6).saturating_add(1 << 16),
+        };
+        let order = self.order(Job::Inspect, bytes, self.settings.inspect_ms);
+        let answer = child::run(&self.exe, &order, bytes, &bounds).await?;
+        Ok(serde_json::from_slice(&answer).context("read the answer of the child process")?)
+    }
+
+    async fn load(self: Arc<Self>, key: Key, bytes: Bytes) -> Result<Loaded, CompileError> {
+        let inner = self.clone();
+        if let Some(loaded) = blocking(move || inner.find_on_disk(key)).await? {
+            return Ok(loaded);
+        }
+        let turn = self.compilations.turn(&self.metrics).await?;
+        let started = Instant::now();
+        let content = bytes.clone();
+        if blocking(move || Digest::of(&content)).await? != key.digest {
+            return Err(anyhow!("the stored bytes of {} are damaged", key.digest).into());
+        }
+        let order = self.order(Job::Compile { metered: key.metered }, &bytes, self.settings.cpu_ms);
+        let bounds = child::Bounds {
+            wall_ms: self.settings.wall_ms,
+            answer_bytes: self.settings.compiled_bytes,
+        };
+        let code = Trusted::from_child(child::run(&self.exe, &order, &bytes, &bounds).await?);
+        drop(turn);
+        let inner = self.clone();
+        let loaded = blocking(move || inner.take_in(key, &code)).await??;
+        self.metrics.compiled("compiled", started.elapsed());
+        Ok(loaded)
+    }
+
+    /// Loads what the child made, and keeps it on disk.
+    fn take_in(&self, key: Key, code: &Trusted) -> Result<Loaded, CompileError> {
+        let component = code.load(self.engines.get(key.metered)).map_err(|error| {
+            CompileError::Failed(shown(&format!("the engine refuses it: {error:#}")))
+        })?;
+        if let Err(error) = self.cache.write(&self.entry(key), code) {
+            // It runs all the same; the next start compiles it again.
+            tracing::warn!(%error, digest = %key.digest, "a compiled component was not kept on disk");
+        }
+        Ok(Loaded { component, metered: key.metered, digest: key.digest })
+    }
+
+    fn find_on_disk(&self, key: Key) -> Option<Loaded> {
+        let started = Instant::now();
+        let entry = self.entry(key);
+        let reason = match self.cache.read(&entry) {
+            Found::Nothing => return None,
+            Found::Rejected(reason) => reason,
+            Found::Code(code) => match code.load(self.engines.get(key.metered)) {
+                Ok(component) => {
+                    self.metrics.compiled("disk", started.elapsed());
+                    return Some(Loaded { component, metered: key.metered, digest: key.digest });
+                }
+                Err(error) => {
+                    self.cache.remove(&entry);
+                    format!("{error:#}")
+                }
+            },
+        };
+        tracing::warn!(digest = %key.digest, reason, "a cached component is not used and deleted");
+        self.metrics.compiled("rejected_disk", started.elapsed());
+        None
+    }
+
+    /// Keeps what came of a load, in the same moment in which it ceases to be under way.
+    fn finish(&self, key: Key, result: &Result<Loaded, CompileError>, took: Duration) {
+        let mut state = self.state();
+        state.loading.remove(&key);
+        match result {
+            Ok(loaded) => state.keep(key, loaded),
+            Err(error) if error.is_final() => {
+                let job = Job::Compile { metered: key.metered };
+                state.failed.insert((key.digest, job), error.clone(), 0);
+            }
+            Err(_) => {}
+        }
+        drop(state);
+        if let Err(error) = result {
+            self.metrics.compiled("failed", took);
+            self.count(error);
+        }
+    }
+
+    fn count(&self, error: &CompileError) {
+        match error {
+            CompileError::Limit { name, .. } => self.metrics.server_limit_hit(child::label(name)),
+            CompileError::Rejected(Rejection::TooLarge { .. }) => {
+                self.metrics.server_limit_hit("component_bytes");
+            }
+            CompileError::Rejected(Rejection::TooComplex { bound, .. }) => {
+                self.metrics.server_limit_hit(bound.name());
+            }
+            _ => {}
+        }
+    }
+
+    fn order(&self, job: Job, bytes: &Bytes, cpu_ms: u64) -> Order {
+        Order {
+            job,
+            input_bytes: bytes.len() as u64,
+            memory_bytes: self.settings.memory_bytes,
+            cpu_ms,
+            structure: self.settings.structure.clone(),
+        }
+    }
+
+    fn entry(&self, key: Key) -> Entry<'_> {
+        Entry { digest: key.digest, engine: &self.engine_ids[usize::from(key.metered)] }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// So many at once, so many more waiting, and no more.
+struct Lane {
+    room: Semaphore,
+    turns: Semaphore,
+    limit: &'static str,
+}
+
+impl Lane {
+    fn new(at_once: usize, waiting: usize, limit: &'static str) -> Self {
+        let at_once = at_once.max(1);
+        Self { room: Semaphore::new(at_once + waiting), turns: Semaphore::new(at_once), limit }
+    }
+
+    /// Waits for a turn, unless too many wait already. Held until the permits are dropped.
+    async fn turn(&self, metrics: &Metrics) -> Result<[SemaphorePermit<'_>; 2], CompileError> {
+        let Ok(room) = self.room.try_acquire() else {
+            metrics.server_limit_hit(self.limit);
+            return Err(CompileError::Busy);
+        };
+        let turn = self.turns.acquire().await.context("take a turn")?;
+        Ok([turn, room])
+    }
+}
+
+/// Runs what would hold up the other tasks of this thread.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, CompileError> {
+    Ok(tokio::task::spawn_blocking(work).await.context("work in the background")?)
+}

@@ -1,0 +1,487 @@
+//! The server's configuration, and the only reader of environment, flags and file.
+//!
+//! A setting is declared once, as a field of a plain struct beside the module it belongs to. Its flag
+//! (`--sandbox-limits-memory-bytes`), its environment variable
+//! (`HANDOFF_SANDBOX_LIMITS_MEMORY_BYTES`) and its key in `handoff.toml`
+//! (`sandbox.limits.memory_bytes`) follow from the field's place. Flags go before the environment, that
+//! before the file, that before the default.
+
+mod args;
+mod setting;
+mod show;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::compile::CompileSettings;
+use crate::http::HttpSettings;
+use crate::model::{Name, Policy};
+use crate::runner::RunnerSettings;
+use crate::storage::StorageSettings;
+use crate::telemetry::LogSettings;
+use crate::wasm::SandboxSettings;
+
+pub use args::SettingArgs;
+pub use setting::{Setting, settings};
+pub use show::show;
+
+/// The file that is read when none is named, if there is one.
+const DEFAULT_FILE: &str = "handoff.toml";
+
+/// Everything an operator can set. Tests write the struct.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the server listens. Default: `127.0.0.1:1337`. Port 0 takes any free port.
+    pub listen: SocketAddr,
+    /// Where the server keeps its data. Default: `.handoff`.
+    pub data_dir: PathBuf,
+    /// What the server logs and how.
+    pub log: LogSettings,
+    /// The store.
+    pub storage: StorageSettings,
+    /// Compiling uploads.
+    pub compile: CompileSettings,
+    /// Running guests.
+    pub sandbox: SandboxSettings,
+    /// Runs.
+    pub runner: RunnerSettings,
+    /// The HTTP interface.
+    pub http: HttpSettings,
+    /// Suites that are loaded at start. Only the file has them.
+    #[serde(skip_serializing)]
+    pub suites: Vec<DeclaredSuite>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 1337).into(),
+            data_dir: ".handoff".into(),
+            log: LogSettings::default(),
+            storage: StorageSettings::default(),
+            compile: CompileSettings::default(),
+            sandbox: SandboxSettings::default(),
+            runner: RunnerSettings::default(),
+            http: HttpSettings::default(),
+            suites: Vec::new(),
+        }
+    }
+}
+
+/// A suite that the server loads at start, with what it is granted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredSuite {
+    /// The component. A relative path starts at the configuration file.
+    pub file: PathBuf,
+    /// The namespace. Default: what the component says, else `default`.
+    pub namespace: Option<Name>,
+    /// The grant.
+    #[serde(default)]
+    pub policy: Policy,
+    /// Secrets of the grant by the environment variables that hold them. Moved into `policy` when
+    /// the file is read.
+    #[serde(default)]
+    pub secrets_env: BTreeMap<String, String>,
+    /// Secrets of the grant by the files that hold them; one line break at the end is dropped. Moved
+    /// into `policy` when the file is read.
+    #[serde(default)]
+    pub secrets_file: BTreeMap<String, PathBuf>,
+}
+
+/// The variables of the process, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// What the process was started with. Variables that are not UTF-8 are left out.
+    pub fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(std::env::vars_os().filter_map(text).collect())
+    }
+
+    /// A variable's value; an empty one counts as not set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    }
+}
+
+/// Where a setting's value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
+    /// A flag.
+    Flag(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "the environment variable {name}"),
+            Self::Flag(flag) => write!(f, "the flag {flag}"),
+        }
+    }
+}
+
+/// A configuration with where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What holds.
+    pub config: Config,
+    /// Where each setting that is not at its default came from, by key.
+    pub sources: BTreeMap<String, Source>,
+    /// What the operator should know, such as variables that mean nothing.
+    pub warnings: Vec<String>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read the configuration file {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file has an unknown key, a bad value, or is no TOML.
+    #[error("read the configuration file {path}, line {line}: {key}{message}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key at fault with a colon behind it, where it is known.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A flag or a variable has a bad value.
+    #[error("use the setting {key} from {from}: {message}")]
+    Value {
+        /// The setting.
+        key: String,
+        /// Who gave it.
+        from: Source,
+        /// What is wrong.
+        message: String,
+    },
+    /// A secret of a declared suite is not there.
+    #[error("read the secret {name:?} of {suite}: {message}", suite = suite.display())]
+    Secret {
+        /// The secret.
+        name: String,
+        /// The suite's component.
+        suite: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// The configuration that flags, environment and file amount to. Without a file that is named,
+/// `handoff.toml` in the working directory is read, if there is one.
+pub fn load(flags: &SettingArgs, environment: &Environment) -> Result<Loaded, ConfigError> {
+    let named = flags.file.clone().or_else(|| environment.get("HANDOFF_CONFIG").map(PathBuf::from));
+    let file = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
+    load_from(file.as_deref(), flags, environment)
+}
+
+/// The same without the file in the working directory and the one that `HANDOFF_CONFIG` names: those
+/// are the server's.
+pub fn load_named(flags: &SettingArgs, environment: &Environment) -> Result<Loaded, ConfigError> {
+    load_from(flags.file.as_deref(), flags, environment)
+}
+
+fn load_from(
+    file: Option<&Path>,
+    flags: &SettingArgs,
+    environment: &Environment,
+) -> Result<Loaded, ConfigError> {
+    let (mut config, mut sources) = match file {
+        Some(path) => read(path, environment)?,
+        None => (Config::default(), BTreeMap::new()),
+    };
+    for setting in settings() {
+        let variable = setting.variable();
+        let given = match (flags.values.get(&setting.key), environment.get(&variable)) {
+            (Some(text), _) => Some((text.as_str(), Source::Flag(setting.flag()))),
+            (None, Some(text)) => Some((text, Source::Environment(variable))),
+            (None, None) => None,
+        };
+        let Some((text, from)) = given else { continue };
+        config = setting.set(config, text).map_err(|message| ConfigError::Value {
+            key: setting.key.clone(),
+            from: from.clone(),
+            message,
+        })?;
+        sources.insert(setting.key, from);
+    }
+    Ok(Loaded { config, sources, warnings: unknown_variables(environment) })
+}
+
+/// Reads a policy as `handoff test --policy` and `handoff policy set` take it.
+pub fn read_policy(path: &Path) -> Result<Policy, ConfigError> {
+    let text = read_text(path)?;
+    toml::from_str(&text).map_err(|error| in_file(path, &text, &error))
+}
+
+fn read(
+    path: &Path,
+    environment: &Environment,
+) -> Result<(Config, BTreeMap<String, Source>), ConfigError> {
+    let text = read_text(path)?;
+    let in_file = |error| in_file(path, &text, &error);
+    let table: toml::Table = toml::from_str(&text).map_err(in_file)?;
+    let mut config: Config = toml::from_str(&text).map_err(in_file)?;
+    let mut sources = BTreeMap::new();
+    for setting in settings() {
+        if setting.is_in(&table) {
+            sources.insert(setting.key, Source::File(path.to_owned()));
+        }
+    }
+    // Paths in a file start at the file, so that a server can be started from anywhere.
+    let base = path.parent().unwrap_or(Path::new(""));
+    if sources.contains_key("data_dir") {
+        config.data_dir = base.join(&config.data_dir);
+    }
+    if let Some(ca) = &mut config.sandbox.tls_ca_file {
+        *ca = base.join(&*ca);
+    }
+    for suite in &mut config.suites {
+        suite.file = base.join(&suite.file);
+        take_secrets(suite, base, environment)?;
+    }
+    Ok((config, sources))
+}
+
+fn take_secrets(
+    suite: &mut DeclaredSuite,
+    base: &Path,
+    environment: &Environment,
+) -> Result<(), ConfigError> {
+    let missing = |name: &str, message: String| ConfigError::Secret {
+        name: name.to_owned(),
+        suite: suite.file.clone(),
+        message,
+    };
+    let mut secrets = Vec::new();
+    for (name, variable) in &suite.secrets_env {
+        let value = environment.get(variable);
+        let value = value.ok_or_else(|| {
+            missing(name, format!("the environment variable {variable} is not set"))
+        })?;
+        secrets.push((name.clone(), value.to_owned()));
+    }
+    for (name, path) in &suite.secrets_file {
+        let path = base.join(path);
+        let value = std::fs::read_to_string(&path)
+            .map_err(|error| missing(name, format!("{}: {error}", path.display())))?;
+        let value = value.strip_suffix('\n').unwrap_or(&value);
+        secrets.push((name.clone(), value.strip_suffix('\r').unwrap_or(value).to_owned()));
+    }
+    suite.policy.secrets.extend(secrets);
+    Ok(())
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+/// Says where in the file an error is. The line itself is not quoted: it may hold a secret.
+fn in_file(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let start = error.span().map_or(0, |span| span.start.min(text.len()));
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let written = text.lines().nth(line - 1).unwrap_or_default();
+    let key = written.split_once('=').map(|(key, _)| format!("{}: ", key.trim()));
+    let message = error.message().to_owned();
+    ConfigError::File { path: path.to_owned(), line, key: key.unwrap_or_default(), message }
+}
+
+fn unknown_variables(environment: &Environment) -> Vec<String> {
+    // The demo and the tests of suites use these; so do the clients of a server.
+    const OTHERS: [&str; 2] = ["HANDOFF_CONFIG", "HANDOFF_SERVER"];
+    let known: Vec<_> = settings().iter().map(Setting::variable).collect();
+    let ours = environment.0.keys().filter(|name| name.starts_with("HANDOFF_"));
+    let unknown = ours.filter(|name| !known.contains(name) && !OTHERS.contains(&name.as_str()));
+    unknown
+        .map(|name| {
+            let near = known
+                .iter()
+                .map(|known| (strsim::jaro_winkler(name, known), known))
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+                .filter(|(likeness, _)| *likeness > 0.9)
+                .map(|(_, known)| format!("; did you mean {known}?"));
+            format!("the environment variable {name} is no setting{}", near.unwrap_or_default())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(values: &[(&str, &str)], file: Option<&Path>) -> SettingArgs {
+        let values = values.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        SettingArgs { file: file.map(Path::to_owned), values }
+    }
+
+    fn file(text: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("handoff.toml"), text).unwrap();
+        dir
+    }
+
+    fn load_file(text: &str, environment: &Environment) -> Result<Loaded, ConfigError> {
+        let dir = file(text);
+        load(&flags(&[], Some(&dir.path().join("handoff.toml"))), environment)
+    }
+
+    fn message(text: &str) -> String {
+        let error = load_file(text, &Environment::default()).unwrap_err().to_string();
+        // The directory differs each time.
+        error.split_once("handoff.toml").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn flags_go_before_the_environment_before_the_file_before_the_default() {
+        let dir = file("[sandbox.limits]\nmemory_bytes = 1\nhandles = 1\nvalues = 1\n");
+        let path = dir.path().join("handoff.toml");
+        let environment = Environment::from([
+            ("HANDOFF_SANDBOX_LIMITS_MEMORY_BYTES", "2"),
+            ("HANDOFF_SANDBOX_LIMITS_HANDLES", "2"),
+        ]);
+        let flags = flags(&[("sandbox.limits.memory_bytes", "3")], Some(&path));
+        let loaded = load(&flags, &environment).unwrap();
+        let limits = &loaded.config.sandbox.limits;
+        let default = crate::model::Limits::default();
+        assert_eq!((limits.memory_bytes, limits.handles, limits.values), (3, 2, 1));
+        assert_eq!(limits.spans, default.spans);
+        let source = |key: &str| loaded.sources.get(key).cloned();
+        assert_eq!(
+            source("sandbox.limits.memory_bytes"),
+            Some(Source::Flag("--sandbox-limits-memory-bytes".into()))
+        );
+        assert_eq!(
+            source("sandbox.limits.handles"),
+            Some(Source::Environment("HANDOFF_SANDBOX_LIMITS_HANDLES".into()))
+        );
+        assert_eq!(source("sandbox.limits.values"), Some(Source::File(path)));
+        assert_eq!(source("sandbox.limits.spans"), None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let told = message("listen = \"127.0.0.1:0\"\n[sandbox.limits]\nmemry_bytes = 1\n");
+        assert!(told.starts_with(", line 3: memry_bytes: unknown field `memry_bytes`"), "{told}");
+        let told = message("[sandbx]\n");
+        assert!(told.starts_with(", line 1: unknown field `sandbx`"), "{told}");
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_key_and_source() {
+        let told = message("\n[runner]\nqueue = \"many\"\n");
+        assert!(told.starts_with(", line 3: queue: invalid type: string \"many\""), "{told}");
+        let environment = Environment::from([("HANDOFF_RUNNER_QUEUE", "many")]);
+        let error = load(&flags(&[], None), &environment).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "use the setting runner.queue from the environment variable HANDOFF_RUNNER_QUEUE: \
+             \"many\" is not a number"
+        );
+        let error = load(&flags(&[("listen", "here")], None), &Environment::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "use the setting listen from the flag --listen: invalid socket address syntax"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_or_no_toml_is_named() {
+        let absent = flags(&[], Some(Path::new("/nowhere/handoff.toml")));
+        let error = load(&absent, &Environment::default()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("read the configuration file /nowhere/handoff.toml: "),
+            "{error}"
+        );
+        assert!(message("a = 1\nb = = 2\n").starts_with(", line 2: b: "));
+    }
+
+    #[test]
+    fn suites_are_declared_with_their_policies() {
+        let environment = Environment::from([("API_TOKEN", "hunter2")]);
+        let dir = file(
+            "[[suites]]\nfile = \"hello.wasm\"\nnamespace = \"team\"\n\
+             secrets_env = { token = \"API_TOKEN\" }\nsecrets_file = { key = \"key.txt\" }\n\
+             [suites.policy]\nallow_http = [\"http://127.0.0.1:8080\"]\n",
+        );
+        std::fs::write(dir.path().join("key.txt"), "swordfish\n").unwrap();
+        let path = dir.path().join("handoff.toml");
+        let loaded = load(&flags(&[], Some(&path)), &environment).unwrap();
+        let suite = &loaded.config.suites[0];
+        assert_eq!(suite.file, dir.path().join("hello.wasm"));
+        assert_eq!(suite.policy.secrets["token"], "hunter2");
+        assert_eq!(suite.policy.secrets["key"], "swordfish");
+        assert_eq!(suite.policy.allow_http.len(), 1);
+        let shown = show(&loaded);
+        assert!(shown.contains("token") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_is_named() {
+        let text = "[[suites]]\nfile = \"a.wasm\"\nsecrets_env = { token = \"API_TOKEN\" }\n";
+        let error = load_file(text, &Environment::default()).unwrap_err().to_string();
+        assert!(error.ends_with("the environment variable API_TOKEN is not set"), "{error}");
+    }
+
+    #[test]
+    fn a_flag_keeps_the_suites_of_the_file() {
+        let dir = file("[[suites]]\nfile = \"a.wasm\"\n");
+        let path = dir.path().join("handoff.toml");
+        let flags = flags(&[("runner.queue", "5")], Some(&path));
+        let loaded = load(&flags, &Environment::default()).unwrap();
+        assert_eq!((loaded.config.runner.queue, loaded.config.suites.len()), (5, 1));
+    }
+
+    #[test]
+    fn a_variable_that_means_nothing_is_told() {
+        let environment = Environment::from([
+            ("HANDOFF_RUNNER_QUEU", "1"),
+            ("HANDOFF_SERVER", "http://127.0.0.1:1"),
+            ("OTHER", "1"),
+        ]);
+        let loaded = load(&flags(&[], None), &environment).unwrap();
+        assert_eq!(
+            loaded.warnings,
+            ["the environment variable HANDOFF_RUNNER_QUEU is no setting; \
+              did you mean HANDOFF_RUNNER_QUEUE?"]
+        );
+    }
+
+    #[test]
+    fn a_relative_data_directory_in_a_file_starts_at_the_file() {
+        let dir = file("data_dir = \"data\"\n");
+        let path = dir.path().join("handoff.toml");
+        let loaded = load(&flags(&[], Some(&path)), &Environment::default()).unwrap();
+        assert_eq!(loaded.config.data_dir, dir.path().join("data"));
+    }
+}

@@ -1,0 +1,62 @@
+//! What suites are granted.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Api;
+use super::error::{ApiError, Problem};
+use super::extract::{Path, Received};
+use super::suites::newest;
+use super::views::PolicyView;
+use crate::model::{Policy, SuiteId};
+
+/// Read what a suite is granted. Secrets are shown as null.
+#[utoipa::path(
+    get, path = "/suites/{namespace}/{name}/policy", tag = "suites",
+    params(("namespace" = String, Path), ("name" = String, Path)),
+    responses(
+        (status = 200, body = PolicyView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn read(
+    State(api): State<Api>,
+    Path(suite): Path<SuiteId>,
+) -> Result<Json<PolicyView>, ApiError> {
+    Ok(Json((&stored(&api, suite).await?).into()))
+}
+
+/// Replace what a suite is granted.
+///
+/// What is left out grants nothing. A secret that is sent as null keeps its stored value, so that what
+/// was read can be sent back.
+#[utoipa::path(
+    put, path = "/suites/{namespace}/{name}/policy", tag = "suites",
+    params(("namespace" = String, Path), ("name" = String, Path)),
+    request_body = PolicyView,
+    responses(
+        (status = 200, body = PolicyView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn replace(
+    State(api): State<Api>,
+    Path(suite): Path<SuiteId>,
+    body: Received,
+) -> Result<Json<PolicyView>, ApiError> {
+    let asked: PolicyView = body.json()?;
+    let policy = asked.over(&stored(&api, suite.clone()).await?).map_err(|name| {
+        ApiError::invalid(format!(
+            "the secret {name:?} has no stored value that null could keep: send its value"
+        ))
+    })?;
+    api.app.storage.put_policy(&suite, &policy).await?;
+    Ok(Json((&policy).into()))
+}
+
+/// The policy of a suite that must exist.
+async fn stored(api: &Api, suite: SuiteId) -> Result<Policy, ApiError> {
+    newest(api, &suite).await?;
+    Ok(api.ask(move |storage| storage.policy(&suite)).await?.unwrap_or_default())
+}

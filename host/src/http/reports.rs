@@ -1,0 +1,112 @@
+//! Reports of a run in the forms that other tools read.
+
+use std::io;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::error::{ApiError, Problem};
+use super::extract::{Path, Query};
+use super::runs::find;
+use crate::model::RunId;
+use crate::report::Format;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReportQuery {
+    /// Which form: `junit`, `json` (the default), `go-test` or `tap`.
+    #[serde(default)]
+    #[param(inline)]
+    format: FormatParam,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum FormatParam {
+    Junit,
+    #[default]
+    Json,
+    GoTest,
+    Tap,
+}
+
+impl From<FormatParam> for Format {
+    fn from(format: FormatParam) -> Self {
+        match format {
+            FormatParam::Junit => Self::Junit,
+            FormatParam::Json => Self::Json,
+            FormatParam::GoTest => Self::GoTest,
+            FormatParam::Tap => Self::Tap,
+        }
+    }
+}
+
+/// Read a report of a run, as it stands.
+#[utoipa::path(
+    get, path = "/runs/{id}/report", tag = "runs",
+    params(("id" = String, Path, format = "uuid"), ReportQuery),
+    responses(
+        (status = 200, description = "JUnit XML, JSON, lines of `go test -json`, or TAP 14", content(
+            (String = "application/xml"), (Object = "application/json"),
+            (String = "application/x-ndjson"), (String = "text/plain"),
+        )),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn read(
+    State(api): State<Api>,
+    Path(id): Path<RunId>,
+    Query(query): Query<ReportQuery>,
+) -> Result<Response, ApiError> {
+    let format = Format::from(query.format);
+    let run = find(&api, id).await?;
+    let place = api.reports.clone().acquire_owned().await.map_err(ApiError::internal)?;
+    let (sender, chunks) = mpsc::channel(CHUNKS);
+    let storage = api.app.storage.clone();
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let detail = |stage: &_, round, number| {
+            let detail = storage.detail(id, stage, round, number);
+            let log = |error: &_| tracing::error!(%error, "failed to read an attempt for a report");
+            detail.inspect_err(log).ok().flatten()
+        };
+        let mut out = io::BufWriter::with_capacity(CHUNK_BYTES, Chunks(sender.clone()));
+        let written =
+            format.write(&run, &detail, &mut out).and_then(|()| io::Write::flush(&mut out));
+        if let Err(error) = written {
+            // Ends the answer visibly incomplete.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    let body = Body::from_stream(ReceiverStream::new(chunks));
+    Ok(([(header::CONTENT_TYPE, format.media_type())], body).into_response())
+}
+
+/// How many chunks wait for a client.
+const CHUNKS: usize = 4;
+/// How large a chunk is.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Writes into an answer's body, no faster than its client reads.
+struct Chunks(mpsc::Sender<io::Result<Bytes>>);
+
+impl io::Write for Chunks {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Ok(Bytes::copy_from_slice(data))).map_err(gone)?;
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! All routes on one screen. Each is declared once, with its handler, and is in the OpenAPI document by
+//! that: nothing here is added by `.route`.
+
+use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{
+    Api, HttpSettings, artifacts, health, logs, middleware, openapi, policies, reports, run_events,
+    runs, suites,
+};
+use middleware::{body_bytes, time};
+
+/// Every route, with its bounds on body and time.
+pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRouter<Api> {
+    let json = settings.body_bytes;
+    let short = settings.request_timeout_ms;
+    let waiting = short + settings.max_wait_ms;
+    let quick = OpenApiRouter::new()
+        .routes(routes!(suites::list))
+        .routes(routes!(suites::read, suites::delete))
+        .routes(routes!(suites::versions))
+        .routes(routes!(suites::version))
+        .routes(routes!(policies::read, policies::replace))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::read))
+        .routes(routes!(runs::read_by_number))
+        .routes(routes!(runs::test))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::retry))
+        .routes(routes!(run_events::follow))
+        .routes(routes!(logs::read))
+        .routes(routes!(artifacts::list))
+        .routes(routes!(artifacts::read))
+        .routes(routes!(reports::read))
+        .layer(time(short))
+        .layer(body_bytes(json));
+    let run = OpenApiRouter::new()
+        .routes(routes!(runs::create))
+        .layer(time(waiting))
+        .layer(body_bytes(json));
+    let upload = OpenApiRouter::new()
+        .routes(routes!(suites::upload))
+        .layer(time(settings.upload_timeout_ms))
+        .layer(body_bytes(component_bytes));
+    let root = OpenApiRouter::new()
+        .routes(routes!(openapi::read))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .layer(time(short));
+    OpenApiRouter::with_openapi(openapi::head())
+        .merge(root)
+        .nest("/api/v1", quick.merge(run).merge(upload))
+}
+
+/// The routes with every layer around them.
+pub(super) fn router(api: Api, loopback: bool) -> Router {
+    let config = api.app.config.clone();
+    let (routes, _) = routes(&config.http, config.compile.component_bytes).split_for_parts();
+    let metrics = api.app.metrics.clone();
+    middleware::around(routes.with_state(api), &config.http, metrics, loopback)
+}

@@ -1,0 +1,63 @@
+//! The settings of the HTTP server (config key `[http]`).
+
+use serde::{Deserialize, Serialize};
+
+/// Bounds on clients, and whom browsers may call for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Connections at the same time; further ones wait to be accepted. Default: 1,024.
+    pub connections: usize,
+    /// A connection is closed if it sends no complete request head for so long, when it is new and
+    /// when it is kept alive. Default: 30 s.
+    pub header_timeout_ms: u64,
+    /// A body must have arrived within this time. Default: 2 minutes.
+    pub body_timeout_ms: u64,
+    /// A connection is closed if its client takes nothing of an answer for so long. Default: 30 s.
+    pub write_timeout_ms: u64,
+    /// An answer must have begun within this time; time that a client asks to wait is added.
+    /// Default: 30 s.
+    pub request_timeout_ms: u64,
+    /// An upload must be received, compiled and described within this time. Default: 10 minutes.
+    pub upload_timeout_ms: u64,
+    /// The largest JSON body. Components have a bound of their own, `compile.component_bytes`.
+    /// Default: 1 MiB.
+    pub body_bytes: u64,
+    /// Bytes of all bodies together that are being received or worked on. Default: 256 MiB.
+    pub body_memory_bytes: u64,
+    /// The longest `?wait=`; a longer one is cut to this. Default: 5 minutes.
+    pub max_wait_ms: u64,
+    /// How often a stream of events without events shows that it is alive. Default: 15 s.
+    pub heartbeat_ms: u64,
+    /// Reports that are being written at the same time; further ones wait. Default: 4.
+    pub reports: usize,
+    /// Once asked to stop, how long answers under way may take. Default: 10 s.
+    pub shutdown_timeout_ms: u64,
+    /// Names by which clients may call the server, beside `localhost` and addresses. Checked when
+    /// there are any, and always when the server listens on a loopback address: a web page must not
+    /// reach it under a name of its own (DNS rebinding). Default: none.
+    pub allowed_hosts: Vec<String>,
+    /// Origins, such as `https://dashboard.example.com`, whose pages may use the API. Default: none.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            connections: 1_024,
+            header_timeout_ms: 30_000,
+            body_timeout_ms: 120_000,
+            write_timeout_ms: 30_000,
+            request_timeout_ms: 30_000,
+            upload_timeout_ms: 600_000,
+            body_bytes: 1 << 20,
+            body_memory_bytes: 256 << 20,
+            max_wait_ms: 300_000,
+            heartbeat_ms: 15_000,
+            reports: 4,
+            shutdown_timeout_ms: 10_000,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Suites and their versions.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::error::{ApiError, Problem};
+use super::extract::{Path, Query, Received, page};
+use super::idempotency::Idempotency;
+use super::views::{List, SuiteSummaryView, SuiteView, VersionSummaryView, VersionView};
+use crate::model::{Digest, Name, SuiteId, SuiteVersion};
+
+/// Which page of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// How many items at most, from 1 to 500. Default: 50.
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UploadQuery {
+    /// The namespace, in place of what the component says.
+    #[param(value_type = Option<String>)]
+    namespace: Option<Name>,
+}
+
+/// A component.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(super) struct Component(#[allow(dead_code, reason = "names a shape for OpenAPI")] Vec<u8>);
+
+/// Upload a suite.
+///
+/// The body is a WebAssembly component that exports `handoff:suite/tests`. It is checked, compiled and
+/// asked for its tests before it is stored.
+#[utoipa::path(
+    post, path = "/suites", tag = "suites",
+    params(UploadQuery, ("Idempotency-Key" = Option<String>, Header)),
+    request_body(content = Component, content_type = "application/wasm"),
+    responses(
+        (status = 201, body = VersionView, description = "The version is new", headers(("Location" = String))),
+        (status = 200, body = VersionView, description = "This version was there already"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn upload(
+    State(api): State<Api>,
+    Query(query): Query<UploadQuery>,
+    key: Idempotency,
+    body: Received,
+) -> Result<Response, ApiError> {
+    if body.bytes.is_empty() {
+        return Err(ApiError::invalid("the body is empty: send the component's bytes"));
+    }
+    let key = key.over(&body.bytes);
+    let (version, new) = api.app.runner.upload(body.bytes, query.namespace, key).await?;
+    Ok(answer(&version, new))
+}
+
+fn answer(version: &SuiteVersion, new: bool) -> Response {
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    let SuiteId { namespace, name } = &version.suite;
+    let location = format!("/api/v1/suites/{namespace}/{name}/versions/{}", version.digest);
+    (status, [(header::LOCATION, location)], Json(VersionView::from(version))).into_response()
+}
+
+/// List suites, the newest upload first.
+#[utoipa::path(
+    get, path = "/suites", tag = "suites", params(PageQuery),
+    responses((status = 200, body = List<SuiteSummaryView>)),
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<List<SuiteSummaryView>>, ApiError> {
+    let page = page(query.limit, query.cursor)?;
+    let suites = api.ask(move |storage| storage.suites(&page)).await?;
+    Ok(Json(List::of(suites)))
+}
+
+/// Read a suite with its newest version.
+#[utoipa::path(
+    get, path = "/suites/{namespace}/{name}", tag = "suites",
+    params(("namespace" = String, Path), ("name" = String, Path)),
+    responses(
+        (status = 200, body = SuiteView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn read(
+    State(api): State<Api>,
+    Path(suite): Path<SuiteId>,
+) -> Result<Json<SuiteView>, ApiError> {
+    Ok(Json((&newest(&api, &suite).await?).into()))
+}
+
+/// The newest version of a suite that must exist.
+pub(super) async fn newest(api: &Api, suite: &SuiteId) -> Result<SuiteVersion, ApiError> {
+    let wanted = suite.clone();
+    let version = api.ask(move |storage| storage.newest_version(&wanted)).await?;
+    version.ok_or_else(|| no_suite(suite))
+}
+
+fn no_suite(suite: &SuiteId) -> ApiError {
+    ApiError::not_found(format!("there is no suite {suite}"))
+}
+
+/// Delete a suite with its versions and its policy. Its runs stay.
+#[utoipa::path(
+    delete, path = "/suites/{namespace}/{name}", tag = "suites",
+    params(("namespace" = String, Path), ("name" = String, Path)),
+    responses(
+        (status = 204),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn delete(
+    State(api): State<Api>,
+    Path(suite): Path<SuiteId>,
+) -> Result<StatusCode, ApiError> {
+    if api.app.storage.delete_suite(&suite).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(no_suite(&suite))
+    }
+}
+
+/// List a suite's versions, the newest first.
+#[utoipa::path(
+    get, path = "/suites/{namespace}/{name}/versions", tag = "suites",
+    params(("namespace" = String, Path), ("name" = String, Path), PageQuery),
+    responses(
+        (status = 200, body = List<VersionSummaryView>),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn versions(
+    State(api): State<Api>,
+    Path(suite): Path<SuiteId>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<List<VersionSummaryView>>, ApiError> {
+    let page = page(query.limit, query.cursor)?;
+    newest(&api, &suite).await?;
+    let versions = api.ask(move |storage| storage.versions(&suite, &page)).await?;
+    Ok(Json(List::of(versions)))
+}
+
+/// A version's place.
+#[derive(Deserialize)]
+pub(super) struct VersionPath {
+    namespace: Name,
+    name: Name,
+    digest: Digest,
+}
+
+/// Read one version.
+#[utoipa::path(
+    get, path = "/suites/{namespace}/{name}/versions/{digest}", tag = "suites",
+    params(("namespace" = String, Path), ("name" = String, Path), ("digest" = String, Path)),
+    responses(
+        (status = 200, body = VersionView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn version(
+    State(api): State<Api>,
+    Path(VersionPath { namespace, name, digest }): Path<VersionPath>,
+) -> Result<Json<VersionView>, ApiError> {
+    let suite = SuiteId { namespace, name };
+    let missing = format!("the suite {suite} has no version {digest}");
+    let version = api.ask(move |storage| storage.version(&suite, &digest)).await?;
+    Ok(Json((&version.ok_or_else(|| ApiError::not_found(missing))?).into()))
+}

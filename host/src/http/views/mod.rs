@@ -1,0 +1,48 @@
+//! The shapes of HTTP, and the one translation from the model to JSON.
+//!
+//! What is stored and what is shown are two promises, so these types are apart from the model's: a
+//! stored record may change its form without a client noticing. The doc comments become the text of
+//! the OpenAPI document.
+
+mod attempt;
+mod event;
+mod policy;
+mod run;
+mod schemas;
+mod suite;
+
+pub use attempt::{
+    ArtifactView, AttemptView, DetailView, ExchangeView, FailureView, FrameView, LocationView,
+    LogLineView, LogRecordView, RunArtifactView, SpanView, SubResultView, ValueView,
+};
+pub use event::{EventBody, EventView, StageView};
+pub use policy::PolicyView;
+pub use run::{
+    CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,
+};
+pub use suite::{
+    LabelView, LinkView, SuiteSummaryView, SuiteView, TestCaseView, VersionSummaryView, VersionView,
+};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One page of a list.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct List<T> {
+    /// The page's items.
+    pub items: Vec<T>,
+    /// Give this as `cursor` to get the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A page of the model's items, each translated.
+    pub fn of<M>(page: crate::storage::Paged<M>) -> Self
+    where
+        T: for<'a> From<&'a M>,
+    {
+        let items = page.items.iter().map(T::from).collect();
+        Self { items, next_cursor: page.next_cursor }
+    }
+}

@@ -1,0 +1,406 @@
+//! Runs, and what is sent to ask for one.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AttemptView, schemas};
+use crate::model::{
+    Attempt, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, SuiteId, Tags,
+    Test, TestStatus, Wait,
+};
+
+/// A suite and one of its versions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SuiteRef {
+    /// The namespace.
+    #[schema(value_type = String, example = "default")]
+    pub namespace: Name,
+    /// The name.
+    #[schema(value_type = String, example = "hello")]
+    pub name: Name,
+    /// The version: the SHA-256 of the component's bytes.
+    #[schema(value_type = String, example = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")]
+    pub version: Digest,
+}
+
+impl SuiteRef {
+    /// That version of that suite.
+    pub fn of(suite: &SuiteId, version: Digest) -> Self {
+        Self { namespace: suite.namespace.clone(), name: suite.name.clone(), version }
+    }
+}
+
+/// A run as it stands.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunView {
+    /// The run.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: RunId,
+    /// Its number in its suite, for people.
+    pub number: u64,
+    /// The suite and its version.
+    pub suite: SuiteRef,
+    /// How it stands.
+    #[schema(schema_with = schemas::run_status)]
+    pub status: RunStatus,
+    /// What the platform could not do, or why it was stopped.
+    pub message: Option<String>,
+    /// What is being tested, as the request said.
+    pub reference: Option<String>,
+    /// Who or what asked, as the request said.
+    pub initiated_by: Option<String>,
+    /// Parameters.
+    pub params: BTreeMap<String, String>,
+    /// The filter on names, as the request said.
+    pub filter: Option<String>,
+    /// How many tests may run at the same time.
+    pub parallelism: u32,
+    /// How many rounds of its tests it has.
+    pub repeat: u32,
+    /// The seed of the order, if it was shuffled.
+    pub shuffle_seed: Option<u64>,
+    /// The deadline of the whole run.
+    pub timeout_ms: u64,
+    /// Whether somebody asked to stop it.
+    pub cancel_requested: bool,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it first started.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+    /// From its start to its end; null until it ended.
+    pub duration_ms: Option<u64>,
+    /// What happened before the tests; null if that was not begun.
+    pub setup: Option<StageAttemptsView>,
+    /// What happened after the tests; null if that was not begun.
+    pub teardown: Option<StageAttemptsView>,
+    /// How many tests ended in which way so far.
+    pub counts: CountsView,
+    /// The tests in the order in which they run.
+    pub tests: Vec<TestView>,
+    /// What plugins had to say.
+    #[schema(value_type = Vec<Object>)]
+    pub annotations: Vec<serde_json::Value>,
+}
+
+impl From<&Run> for RunView {
+    fn from(run: &Run) -> Self {
+        Self { tests: run.tests.iter().map(Into::into).collect(), ..Self::without_tests(run) }
+    }
+}
+
+impl RunView {
+    /// The run with an empty list of tests.
+    pub fn without_tests(run: &Run) -> Self {
+        let request = &run.spec.request;
+        Self {
+            id: run.spec.id,
+            number: run.spec.number,
+            suite: SuiteRef::of(&run.spec.suite, run.spec.version),
+            status: run.status,
+            message: run.message.clone(),
+            reference: request.reference.clone(),
+            initiated_by: request.initiated_by.clone(),
+            params: request.params.clone(),
+            filter: request.filter.clone(),
+            parallelism: run.spec.parallelism,
+            repeat: run.spec.repeat,
+            shuffle_seed: request.shuffle_seed,
+            timeout_ms: run.spec.timeout_ms,
+            cancel_requested: run.cancel_requested,
+            created_at: run.spec.created_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            duration_ms: duration_ms(run.started_at, run.finished_at),
+            setup: StageAttemptsView::of(&run.setup),
+            teardown: StageAttemptsView::of(&run.teardown),
+            counts: (&run.counts()).into(),
+            tests: Vec::new(),
+            annotations: Vec::new(),
+        }
+    }
+}
+
+/// From one time to the other, in milliseconds; a clock set back gives 0.
+fn duration_ms(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<u64> {
+    Some(to?.duration_since(from?).as_millis().try_into().unwrap_or(0))
+}
+
+/// Setup or teardown.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StageAttemptsView {
+    /// How its last attempt ended.
+    #[schema(schema_with = schemas::test_status)]
+    pub status: TestStatus,
+    /// Its attempts.
+    pub attempts: Vec<AttemptView>,
+}
+
+impl StageAttemptsView {
+    fn of(attempts: &[Attempt]) -> Option<Self> {
+        let status = attempts.last()?.status;
+        Some(Self { status, attempts: attempts.iter().map(Into::into).collect() })
+    }
+}
+
+/// How many tests ended in which way. Each counts once, and `flaky` counts some of `passed` again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CountsView {
+    /// Passed.
+    pub passed: u64,
+    /// Failed, and that counts.
+    pub failed: u64,
+    /// Skipped.
+    pub skipped: u64,
+    /// The platform's fault.
+    pub error: u64,
+    /// Stopped, or not begun when the run was stopped.
+    pub cancelled: u64,
+    /// Passed after a failed attempt.
+    pub flaky: u64,
+    /// Failed, and that does not count.
+    pub soft_failed: u64,
+}
+
+impl From<&Counts> for CountsView {
+    fn from(counts: &Counts) -> Self {
+        Self {
+            passed: counts.passed,
+            failed: counts.failed,
+            skipped: counts.skipped,
+            error: counts.error,
+            cancelled: counts.cancelled,
+            flaky: counts.flaky,
+            soft_failed: counts.soft_failed,
+        }
+    }
+}
+
+/// A test in a run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TestView {
+    /// Its name.
+    pub name: String,
+    /// How it stands; over several rounds, the worst of them.
+    #[schema(schema_with = schemas::test_status)]
+    pub status: TestStatus,
+    /// Whether its failure does not fail the run.
+    pub soft: bool,
+    /// Whether it passed after a failed attempt.
+    pub flaky: bool,
+    /// Why it was skipped or cancelled.
+    pub reason: Option<String>,
+    /// The attempts that ended, in order.
+    pub attempts: Vec<AttemptView>,
+}
+
+impl From<&Test> for TestView {
+    fn from(test: &Test) -> Self {
+        Self {
+            name: test.name.clone(),
+            status: test.status,
+            soft: test.soft,
+            flaky: test.is_flaky(),
+            reason: test.reason.clone(),
+            attempts: test.attempts.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// What a list shows of a run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunSummaryView {
+    /// The run.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: RunId,
+    /// Its number in its suite.
+    pub number: u64,
+    /// The suite and its version.
+    pub suite: SuiteRef,
+    /// How it stands.
+    #[schema(schema_with = schemas::run_status)]
+    pub status: RunStatus,
+    /// What is being tested.
+    pub reference: Option<String>,
+    /// Who or what asked.
+    pub initiated_by: Option<String>,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it first started.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+    /// From its start to its end; null until it ended.
+    pub duration_ms: Option<u64>,
+    /// How many tests ended in which way; all zero until it ended.
+    pub counts: CountsView,
+}
+
+impl From<&RunSummary> for RunSummaryView {
+    fn from(run: &RunSummary) -> Self {
+        Self {
+            id: run.id,
+            number: run.number,
+            suite: SuiteRef::of(&run.suite, run.version),
+            status: run.status,
+            reference: run.reference.clone(),
+            initiated_by: run.initiated_by.clone(),
+            created_at: run.created_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            duration_ms: duration_ms(run.started_at, run.finished_at),
+            counts: (&run.counts).into(),
+        }
+    }
+}
+
+/// What is asked of a new run. All of it is optional, the body itself too.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunBody {
+    /// A regular expression on the names of tests, unanchored.
+    pub filter: Option<String>,
+    /// Which tags.
+    pub tags: TagsBody,
+    /// What is being tested, for example a commit or a release.
+    pub reference: Option<String>,
+    /// Who or what asks.
+    pub initiated_by: Option<String>,
+    /// Parameters for the suite.
+    pub params: BTreeMap<String, String>,
+    /// The deadline of the whole run.
+    pub timeout_ms: Option<u64>,
+    /// The deadline of each attempt, in place of what the tests and the suite say.
+    pub test_timeout_ms: Option<u64>,
+    /// How often each test is tried at most, in place of what the tests and the suite say.
+    pub max_attempts: Option<u32>,
+    /// How long to wait before a further attempt: `{"kind": "none"}`, `{"kind": "fixed", "wait_ms": 100}`
+    /// or `{"kind": "exponential", "initial_ms": 100, "max_ms": 5000}`.
+    #[schema(value_type = Object)]
+    pub retry_wait: Wait,
+    /// How many tests may run at the same time.
+    pub parallelism: Option<u32>,
+    /// Runs the tests in the order that this number gives.
+    pub shuffle_seed: Option<u64>,
+    /// How many rounds of all its tests the run has.
+    pub repeat: Option<u32>,
+    /// The suite's version. Default: the newest upload.
+    #[schema(value_type = Option<String>)]
+    pub version: Option<Digest>,
+}
+
+/// A choice by tags.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected a list of tags, or {\"include\": [], \"exclude\": []}")]
+pub enum TagsBody {
+    /// A test must have one of these; with `!` in front, it must not have it.
+    #[schema(example = json!(["smoke", "!slow"]))]
+    List(Vec<String>),
+    /// The same in two lists.
+    Lists(TagLists),
+}
+
+/// A choice by tags in two lists.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TagLists {
+    /// A test must have one of these, if there are any.
+    pub include: Vec<String>,
+    /// A test must have none of these.
+    pub exclude: Vec<String>,
+}
+
+impl Default for TagsBody {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl From<TagsBody> for Tags {
+    fn from(tags: TagsBody) -> Self {
+        match tags {
+            TagsBody::Lists(TagLists { include, exclude }) => Self { include, exclude },
+            TagsBody::List(list) => {
+                let mut tags = Self::default();
+                for tag in list {
+                    match tag.strip_prefix('!') {
+                        Some(tag) => tags.exclude.push(tag.into()),
+                        None => tags.include.push(tag),
+                    }
+                }
+                tags
+            }
+        }
+    }
+}
+
+impl From<RunBody> for RunRequest {
+    fn from(body: RunBody) -> Self {
+        Self {
+            version: body.version,
+            filter: body.filter,
+            tags: body.tags.into(),
+            reference: body.reference,
+            initiated_by: body.initiated_by,
+            params: body.params,
+            timeout_ms: body.timeout_ms,
+            test_timeout_ms: body.test_timeout_ms,
+            max_attempts: body.max_attempts,
+            retry_wait: body.retry_wait,
+            parallelism: body.parallelism,
+            shuffle_seed: body.shuffle_seed,
+            repeat: body.repeat,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::views::EventView;
+    use crate::model::{EventKind, RunEvent, Stage};
+    use crate::report::samples;
+
+    #[test]
+    fn a_run_has_the_shape_that_clients_lean_on() {
+        let (run, _) = samples::run();
+        let mut json = serde_json::to_value(RunView::from(&run)).unwrap();
+        // One test is enough of a sample.
+        json["tests"].as_array_mut().unwrap().truncate(2);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap());
+    }
+
+    #[test]
+    fn events_have_their_name_and_their_stage_beside_them() {
+        let (run, _) = samples::run();
+        let attempt = Box::new(run.tests[0].attempts[0].clone());
+        let kinds = [
+            EventKind::RunQueued { spec: Box::new(run.spec.clone()) },
+            EventKind::RunStarted,
+            EventKind::AttemptStarted { stage: Stage::Setup, round: 1, number: 1 },
+            EventKind::AttemptFinished { stage: Stage::Test("passes".into()), attempt },
+            EventKind::RunFinished { status: run.status, message: None, counts: run.counts() },
+        ];
+        let shown = (1..).zip(kinds).map(|(seq, kind)| {
+            let at = Timestamp::UNIX_EPOCH;
+            let name = kind.name();
+            let event = RunEvent { run_id: run.spec.id, seq, at, kind };
+            let text = serde_json::to_string(&EventView::from(&event)).unwrap();
+            let back: EventView = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&back).unwrap(), text);
+            assert!(text.contains(&format!("\"event\":\"{name}\"")), "{text}");
+            text
+        });
+        insta::assert_snapshot!(shown.collect::<Vec<_>>().join("\n"));
+    }
+}

@@ -1,0 +1,192 @@
+//! Suites and their versions.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::SuiteRef;
+use crate::model::{Name, SuiteVersion, TestCase};
+
+/// An uploaded version: what it contains and what it could reach.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct VersionView {
+    /// The suite and this version.
+    pub suite: SuiteRef,
+    /// What the suite tests, in Markdown. Written by the suite's author.
+    pub description: Option<String>,
+    /// Who owns the suite.
+    pub owner: Option<String>,
+    /// Links for whoever looks at a failure. Written by the suite's author.
+    pub links: Vec<LinkView>,
+    /// Labels.
+    pub labels: Vec<LabelView>,
+    /// The deadline of a test that has none of its own.
+    pub timeout_ms: Option<u64>,
+    /// How often a test is tried at most if it does not say so itself.
+    pub attempts: Option<u32>,
+    /// How many tests may run at the same time.
+    pub parallelism: Option<u32>,
+    /// The hosts the suite would like to reach. What it may reach is in its policy.
+    pub wants_http: Vec<String>,
+    /// The tests in declared order.
+    pub tests: Vec<TestCaseView>,
+    /// The interfaces and functions that the component imports.
+    pub imports: Vec<String>,
+    /// The component's size.
+    pub size_bytes: u64,
+    /// When it was first uploaded.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+impl From<&SuiteVersion> for VersionView {
+    fn from(version: &SuiteVersion) -> Self {
+        let described = &version.description;
+        let link = |l: &crate::model::Link| LinkView { title: l.title.clone(), url: l.url.clone() };
+        let label =
+            |l: &crate::model::Label| LabelView { key: l.key.clone(), value: l.value.clone() };
+        Self {
+            suite: SuiteRef::of(&version.suite, version.digest),
+            description: described.description.clone(),
+            owner: described.owner.clone(),
+            links: described.links.iter().map(link).collect(),
+            labels: described.labels.iter().map(label).collect(),
+            timeout_ms: described.timeout_ms,
+            attempts: described.attempts,
+            parallelism: described.parallelism,
+            wants_http: described.wants_http.clone(),
+            tests: described.tests.iter().map(Into::into).collect(),
+            imports: version.imports.clone(),
+            size_bytes: version.size_bytes,
+            created_at: version.created_at,
+        }
+    }
+}
+
+/// A test of a suite.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TestCaseView {
+    /// Its name.
+    pub name: String,
+    /// What it checks, in Markdown. Written by the suite's author.
+    pub description: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its deadline.
+    pub timeout_ms: Option<u64>,
+    /// How often it is tried at most.
+    pub attempts: Option<u32>,
+    /// Whether its failure does not fail a run.
+    pub soft: bool,
+    /// Why it is not run; null if it is.
+    pub disabled: Option<String>,
+}
+
+impl From<&TestCase> for TestCaseView {
+    fn from(test: &TestCase) -> Self {
+        Self {
+            name: test.name.clone(),
+            description: test.description.clone(),
+            tags: test.tags.clone(),
+            timeout_ms: test.timeout_ms,
+            attempts: test.attempts,
+            soft: test.soft,
+            disabled: test.disabled.clone(),
+        }
+    }
+}
+
+/// A titled link.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LinkView {
+    /// What it is called.
+    pub title: String,
+    /// Where it leads. May be any text.
+    pub url: String,
+}
+
+/// A name with a value.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LabelView {
+    /// The name.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
+
+/// What a list shows of a version.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct VersionSummaryView {
+    /// The suite and this version.
+    pub suite: SuiteRef,
+    /// How many tests it has.
+    pub tests_count: u64,
+    /// The component's size.
+    pub size_bytes: u64,
+    /// When it was first uploaded.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+impl From<&SuiteVersion> for VersionSummaryView {
+    fn from(version: &SuiteVersion) -> Self {
+        Self {
+            suite: SuiteRef::of(&version.suite, version.digest),
+            tests_count: version.description.tests.len() as u64,
+            size_bytes: version.size_bytes,
+            created_at: version.created_at,
+        }
+    }
+}
+
+/// What a list shows of a suite.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SuiteSummaryView {
+    /// The namespace.
+    #[schema(value_type = String)]
+    pub namespace: Name,
+    /// The name.
+    #[schema(value_type = String)]
+    pub name: Name,
+    /// What the suite tests, in Markdown. Written by the suite's author.
+    pub description: Option<String>,
+    /// Who owns the suite.
+    pub owner: Option<String>,
+    /// The newest version.
+    pub newest: VersionSummaryView,
+}
+
+impl From<&SuiteVersion> for SuiteSummaryView {
+    fn from(version: &SuiteVersion) -> Self {
+        Self {
+            namespace: version.suite.namespace.clone(),
+            name: version.suite.name.clone(),
+            description: version.description.description.clone(),
+            owner: version.description.owner.clone(),
+            newest: version.into(),
+        }
+    }
+}
+
+/// A suite with its newest version.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SuiteView {
+    /// The namespace.
+    #[schema(value_type = String)]
+    pub namespace: Name,
+    /// The name.
+    #[schema(value_type = String)]
+    pub name: Name,
+    /// The newest version.
+    pub newest: VersionView,
+}
+
+impl From<&SuiteVersion> for SuiteView {
+    fn from(version: &SuiteVersion) -> Self {
+        Self {
+            namespace: version.suite.namespace.clone(),
+            name: version.suite.name.clone(),
+            newest: version.into(),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The Test Anything Protocol, version 14 (<https://testanything.org/tap-version-14-specification.html>).
+//!
+//! A soft failure is `not ok … # TODO`, which harnesses show and do not count. Diagnostics are YAML,
+//! written as its subset JSON, so that no text of a guest needs YAML's quoting.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{Case, DetailOf, cases, location};
+use crate::model::{Run, TestStatus};
+
+/// How many of the log's last lines a diagnostic has.
+const LOG_LINES: usize = 100;
+
+pub(super) fn write(run: &Run, detail: &DetailOf<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let cases = cases(run);
+    writeln!(out, "TAP version 14")?;
+    writeln!(out, "1..{}", cases.len())?;
+    for (number, case) in (1..).zip(&cases) {
+        let ok = if is_ok(case.status) { "ok" } else { "not ok" };
+        writeln!(out, "{ok} {number} - {}{}", escaped(case.name), directive(case))?;
+        if case.status == TestStatus::Failed || case.status == TestStatus::Error || case.flaky {
+            diagnostic(case, detail, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_ok(status: TestStatus) -> bool {
+    matches!(status, TestStatus::Passed | TestStatus::Skipped)
+}
+
+fn directive(case: &Case<'_>) -> String {
+    let with =
+        |word: &str, reason: &str| format!(" # {word} {}", escaped(reason)).trim_end().into();
+    match case.status {
+        TestStatus::Skipped => with("SKIP", case.message().unwrap_or_default()),
+        TestStatus::Failed if case.soft => with("TODO", "soft failure"),
+        _ => String::new(),
+    }
+}
+
+/// Text that ends neither its line nor itself with a directive: backslash and hash are escaped.
+fn escaped(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    let mut escaped = String::with_capacity(first.len());
+    for c in first.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '\\' | '#') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// JSON without what YAML does not allow in it: it calls some characters unprintable that JSON does not.
+fn yaml(value: &Value) -> String {
+    let odd = |c| {
+        matches!(
+            c,
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        )
+    };
+    let escape = |c: char| if odd(c) { format!("\\u{:04x}", c as u32) } else { c.into() };
+    value.to_string().chars().map(escape).collect()
+}
+
+fn diagnostic(case: &Case<'_>, detail: &DetailOf<'_>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "  ---")?;
+    let mut field = |name: &str, value: Value| match value {
+        Value::Null => Ok(()),
+        value => writeln!(out, "  {name}: {}", yaml(&value)),
+    };
+    field("status", json!(case.status.as_str()))?;
+    field("message", json!(case.message()))?;
+    field("duration_ms", json!(case.duration_ms()))?;
+    field("flaky", if case.flaky { json!(true) } else { Value::Null })?;
+    if let Some(attempt) = case.deciding() {
+        field("cause", json!(attempt.cause.map(|cause| cause.as_str())))?;
+        field("at", json!(location(attempt)))?;
+    }
+    let attempts = case.attempts.iter().map(|attempt| {
+        json!({
+            "number": attempt.number,
+            "round": attempt.round,
+            "status": attempt.status.as_str(),
+            "message": attempt.message,
+            "duration_ms": attempt.duration_ms,
+        })
+    });
+    field("attempts", attempts.collect())?;
+    let failed = case.attempts.iter().rev().find(|attempt| !is_ok(attempt.status));
+    if let Some(detail) = failed.and_then(|attempt| detail(&case.stage, attempt)) {
+        let last = detail.log.len().saturating_sub(LOG_LINES);
+        field("log", detail.log[last..].iter().map(|line| json!(line.text)).collect())?;
+    }
+    writeln!(out, "  ...")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Format, samples};
+
+    fn report() -> String {
+        let (run, detail) = samples::run();
+        let mut out = Vec::new();
+        Format::Tap.write(&run, &detail, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_run_of_everything_as_tap() {
+        insta::assert_snapshot!(report());
+    }
+
+    /// Reads the report by the specification's grammar, apart from the code that writes it.
+    #[test]
+    fn the_plan_and_the_numbers_agree_and_nothing_stands_loose() {
+        let text = report();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("TAP version 14"));
+        let planned: usize = lines.next().unwrap().strip_prefix("1..").unwrap().parse().unwrap();
+        let (mut seen, mut in_yaml) = (0, false);
+        for line in lines {
+            if in_yaml {
+                in_yaml = line != "  ...";
+                if in_yaml {
+                    let (_, value) = line.strip_prefix("  ").unwrap().split_once(": ").unwrap();
+                    serde_json::from_str::<serde_json::Value>(value).unwrap();
+                }
+            } else if line == "  ---" {
+                in_yaml = true;
+            } else {
+                seen += 1;
+                let rest = line.strip_prefix("not ").unwrap_or(line);
+                let start = format!("ok {seen} - ");
+                let description = rest.strip_prefix(&start).unwrap_or_else(|| panic!("{line}"));
+                let bare = description.replace("\\\\", "").replace("\\#", "");
+                let directives = bare.matches('#').count();
+                assert_eq!(
+                    directives,
+                    bare.matches(" # SKIP").count() + bare.matches(" # TODO").count()
+                );
+            }
+        }
+        assert!(!in_yaml);
+        assert_eq!(seen, planned);
+    }
+}

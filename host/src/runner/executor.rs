@@ -1,0 +1,470 @@
+//! Executes one run: setup, tests with their attempts, teardown, in that order and no other. Does not
+//! know what else runs, nor where its events go.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+
+use super::hub::Hub;
+use super::sink::Sink;
+use crate::compile::Loaded;
+use crate::model::{
+    Attempt, Cause, EventKind, Limits, PlannedTest, Policy, Run, RunEvent, RunStatus, Stage,
+    TestStatus, Value,
+};
+use crate::storage::{Storage, StorageError};
+use crate::wasm::{AttemptOrder, Sandbox};
+
+/// After so many attempts at one thing that ended in `error` one after another, it is given up: if a
+/// test takes the server down, the server must not try it for ever.
+const PLATFORM_ERRORS: usize = 5;
+
+/// A run and what it takes to execute it.
+pub(super) struct Job {
+    /// The run as it stands: new, or interrupted, or to be retried.
+    pub(super) run: Run,
+    pub(super) component: Loaded,
+    pub(super) policy: Arc<Policy>,
+    pub(super) limits: Arc<Limits>,
+    /// What its attempts have set so far.
+    pub(super) values: Vec<Value>,
+    pub(super) sandbox: Sandbox,
+    /// Who reads logs live.
+    pub(super) hub: Option<Arc<Hub>>,
+    pub(super) teardown_timeout: Duration,
+    /// Ends the run as cancelled.
+    pub(super) cancel: CancellationToken,
+    /// Leaves the run as it stands, to be continued by another process.
+    pub(super) stop: CancellationToken,
+}
+
+/// How an execution ended.
+pub(super) enum End {
+    /// The run has its verdict; an error if that could not be stored.
+    Finished(Result<(), Arc<StorageError>>),
+    /// It was asked to stop and is left as it stands.
+    Stopped,
+}
+
+/// The values that attempts of `run` have set, from what is stored of them.
+pub(super) fn values_so_far(storage: &Storage, run: &Run) -> Result<Vec<Value>, StorageError> {
+    let mut values = Vec::new();
+    let setups = run.setup.iter().map(|attempt| (Stage::Setup, attempt));
+    let tests = run.tests.iter().flat_map(|test| {
+        test.attempts.iter().map(|attempt| (Stage::Test(test.name.clone()), attempt))
+    });
+    let mut attempts: Vec<_> = setups.chain(tests).collect();
+    attempts.retain(|(_, attempt)| attempt.status == TestStatus::Passed);
+    attempts.sort_by_key(|(_, attempt)| attempt.started_at);
+    for (stage, attempt) in attempts {
+        if let Some(detail) = storage.detail(run.spec.id, &stage, attempt.round, attempt.number)? {
+            merge(&mut values, &detail.values);
+        }
+    }
+    Ok(values)
+}
+
+fn merge(values: &mut Vec<Value>, set: &[Value]) {
+    for value in set {
+        values.retain(|earlier| earlier.name != value.name);
+        values.push(value.clone());
+    }
+}
+
+/// Executes a run from where it stands.
+pub(super) async fn execute(job: Job, sink: &impl Sink) -> End {
+    let timeout = Duration::from_millis(job.run.spec.timeout_ms);
+    let params = Arc::new(job.run.spec.request.params.clone());
+    let execution = Execution {
+        // Counted from here, so that a run that was interrupted has its whole time again: how long the
+        // server was away is not the run's doing.
+        deadline: Instant::now() + timeout,
+        params,
+        state: Mutex::new(State { run: job.run, values: Arc::new(job.values) }),
+        component: job.component,
+        policy: job.policy,
+        limits: job.limits,
+        sandbox: job.sandbox,
+        hub: job.hub,
+        teardown_timeout: job.teardown_timeout,
+        cancel: job.cancel,
+        stop: job.stop,
+        sink,
+    };
+    execution.execute().await
+}
+
+/// What changes while a run is executed.
+struct State {
+    /// The run's fold, kept in step with the events sent, without the details of attempts.
+    run: Run,
+    values: Arc<Vec<Value>>,
+}
+
+struct Execution<'a, S> {
+    deadline: Instant,
+    params: Arc<std::collections::BTreeMap<String, String>>,
+    state: Mutex<State>,
+    component: Loaded,
+    policy: Arc<Policy>,
+    limits: Arc<Limits>,
+    sandbox: Sandbox,
+    hub: Option<Arc<Hub>>,
+    teardown_timeout: Duration,
+    cancel: CancellationToken,
+    stop: CancellationToken,
+    sink: &'a S,
+}
+
+impl<S: Sink> Execution<'_, S> {
+    async fn execute(self) -> End {
+        if !self.cancel.is_cancelled() {
+            self.tell(EventKind::RunStarted).await;
+        }
+        self.tell_lost_attempts().await;
+        let go = self.set_up().await;
+        if matches!(go, Go::On) {
+            self.run_tests().await;
+        }
+        self.finish_the_rest(&go).await;
+        if self.stop.is_cancelled() && !self.all_finished() {
+            return End::Stopped;
+        }
+        self.tear_down().await;
+        if self.stop.is_cancelled() && self.teardown_is_due() {
+            return End::Stopped;
+        }
+        self.finish().await
+    }
+
+    /// Records what an earlier process had begun and did not end.
+    async fn tell_lost_attempts(&self) {
+        let under_way = self.state().run.under_way.clone();
+        for (stage, round, number) in under_way {
+            let message = "the server stopped while it ran".to_owned();
+            let attempt = not_run(round, number, TestStatus::Error, Cause::Lost, message);
+            self.tell(EventKind::AttemptFinished { stage, attempt: Box::new(attempt) }).await;
+        }
+    }
+
+    async fn set_up(&self) -> Go {
+        loop {
+            let (number, last, errors) = {
+                let run = &self.state().run;
+                let attempts = run.setup.get(run.stages_before.0..).unwrap_or_default();
+                let last = attempts.last().map(|a| (a.status, a.message.clone()));
+                (run.setup.len() as u32 + 1, last, trailing_errors(attempts))
+            };
+            match last {
+                Some((TestStatus::Passed, _)) => return Go::On,
+                Some((TestStatus::Skipped, reason)) => return Go::Skip(reason.unwrap_or_default()),
+                Some((TestStatus::Failed, why)) => return Go::SetupFailed(why.unwrap_or_default()),
+                Some((TestStatus::Cancelled, _)) => return Go::Cancelled,
+                Some((TestStatus::Error, why)) if errors >= PLATFORM_ERRORS => {
+                    return Go::PlatformError(why.unwrap_or_default());
+                }
+                _ => {}
+            }
+            if self.must_end() {
+                return Go::Cancelled;
+            }
+            let timeout = Duration::from_millis(self.limits.timeout_ms);
+            self.attempt(Stage::Setup, 1, number, timeout, Some(self.deadline), &self.cancel).await;
+        }
+    }
+
+    async fn run_tests(&self) {
+        let (rounds, parallelism) = {
+            let spec = &self.state().run.spec;
+            (spec.repeat, spec.parallelism as usize)
+        };
+        for round in 1..=rounds {
+            let due = self.due_in(round);
+            let tests = due.into_iter().map(|test| self.run_test(test, round));
+            stream::iter(tests).buffer_unordered(parallelism).collect::<()>().await;
+        }
+    }
+
+    /// The tests that have no verdict in this round.
+    fn due_in(&self, round: u32) -> Vec<PlannedTest> {
+        let run = &self.state().run;
+        let due =
+            run.spec.tests.iter().zip(&run.tests).filter(|(_, test)| test.rounds_finished < round);
+        due.map(|(planned, _)| planned.clone()).collect()
+    }
+
+    async fn run_test(&self, test: PlannedTest, round: u32) {
+        if let Some(reason) = test.skip {
+            return self.finish_test(test.name, round, TestStatus::Skipped, Some(reason)).await;
+        }
+        let stage = Stage::Test(test.name.clone());
+        while !self.must_end() {
+            let (number, last, tries, errors) = self.tries(&test.name, round);
+            let verdict = match last {
+                None => None,
+                Some((TestStatus::Error, _)) if errors < PLATFORM_ERRORS => None,
+                Some((TestStatus::Failed, _)) if tries < test.max_attempts => None,
+                verdict => verdict,
+            };
+            if let Some((status, message)) = verdict {
+                let reason = message.filter(|_| status == TestStatus::Skipped);
+                return self.finish_test(test.name, round, status, reason).await;
+            }
+            if tries > 0 {
+                self.wait_before(tries + 1).await;
+                if self.must_end() {
+                    break;
+                }
+            }
+            let timeout = Duration::from_millis(test.timeout_ms.unwrap_or(self.limits.timeout_ms));
+            self.attempt(stage.clone(), round, number, timeout, Some(self.deadline), &self.cancel)
+                .await;
+        }
+        // A verdict that was reached before the end still holds.
+        if let (_, Some((status, message)), tries, _) = self.tries(&test.name, round)
+            && (status != TestStatus::Error)
+            && (status != TestStatus::Failed || tries >= test.max_attempts || self.is_late())
+        {
+            let reason =
+                message.filter(|_| status != TestStatus::Failed && status != TestStatus::Passed);
+            self.finish_test(test.name, round, status, reason).await;
+        }
+    }
+
+    /// The next attempt's number, how the last one ended, how many of this round count as tries, and how
+    /// many errors came last.
+    fn tries(
+        &self,
+        name: &str,
+        round: u32,
+    ) -> (u32, Option<(TestStatus, Option<String>)>, u32, usize) {
+        let run = &self.state().run;
+        let Some(test) = run.test(name) else { return (1, None, 0, 0) };
+        let of_round = |attempt: &&Attempt| attempt.round == round;
+        let all = test.attempts.iter().filter(of_round).count() as u32;
+        let now = test.attempts.get(test.attempts_before..).unwrap_or_default();
+        let last = now.iter().rfind(of_round).map(|a| (a.status, a.message.clone()));
+        let failed = now.iter().filter(of_round).filter(|a| a.status == TestStatus::Failed);
+        (all + 1, last, failed.count() as u32, trailing_errors(now))
+    }
+
+    async fn wait_before(&self, number: u32) {
+        let wait = self.state().run.spec.request.retry_wait.before(number, rand::random());
+        let until = (Instant::now() + Duration::from_millis(wait)).min(self.deadline);
+        tokio::select! {
+            () = tokio::time::sleep_until(until.into()) => {}
+            () = self.cancel.cancelled() => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    /// Gives a verdict to every test that has none, if the run goes on without them.
+    async fn finish_the_rest(&self, go: &Go) {
+        let run_on = match go {
+            Go::On | Go::Cancelled => self.cancel.is_cancelled() || self.is_late(),
+            _ => true,
+        };
+        if !run_on {
+            return;
+        }
+        let rounds = self.state().run.spec.repeat;
+        for round in 1..=rounds {
+            for test in self.due_in(round) {
+                self.finish_without_running(test, round, go).await;
+            }
+        }
+    }
+
+    async fn finish_without_running(&self, test: PlannedTest, round: u32, go: &Go) {
+        let (status, reason) = match (&test.skip, go) {
+            (Some(reason), _) => (TestStatus::Skipped, reason.clone()),
+            (None, Go::Skip(reason)) => (TestStatus::Skipped, format!("setup skipped: {reason}")),
+            (None, Go::PlatformError(why)) => {
+                (TestStatus::Error, format!("setup did not end: {why}"))
+            }
+            (None, Go::SetupFailed(why)) => {
+                let (number, ..) = self.tries(&test.name, round);
+                let message = format!("setup failed: {why}");
+                let attempt = not_run(round, number, TestStatus::Failed, Cause::Setup, message);
+                let stage = Stage::Test(test.name.clone());
+                self.tell(EventKind::AttemptFinished { stage, attempt: Box::new(attempt) }).await;
+                return self.finish_test(test.name, round, TestStatus::Failed, None).await;
+            }
+            (None, Go::On | Go::Cancelled) if self.cancel.is_cancelled() => {
+                (TestStatus::Cancelled, "the run was cancelled".to_owned())
+            }
+            (None, Go::On | Go::Cancelled) => {
+                let after = self.state().run.spec.timeout_ms;
+                (TestStatus::Cancelled, format!("the run reached its deadline of {after} ms"))
+            }
+        };
+        self.finish_test(test.name, round, status, Some(reason)).await;
+    }
+
+    async fn finish_test(
+        &self,
+        test: String,
+        round: u32,
+        status: TestStatus,
+        reason: Option<String>,
+    ) {
+        self.tell(EventKind::TestFinished { test, round, status, reason }).await;
+    }
+
+    /// Whether setup was started and teardown has not been tried since.
+    fn teardown_is_due(&self) -> bool {
+        let run = &self.state().run;
+        let attempts = run.teardown.get(run.stages_before.1..).unwrap_or_default();
+        let ended = attempts.last().is_some_and(|a| a.status != TestStatus::Error);
+        run.setup.len() > run.stages_before.0
+            && !ended
+            && trailing_errors(attempts) < PLATFORM_ERRORS
+    }
+
+    async fn tear_down(&self) {
+        // Neither a cancellation nor the run's deadline stops it: it has a deadline of its own.
+        let never = CancellationToken::new();
+        while self.teardown_is_due() && !self.stop.is_cancelled() {
+            let number = self.state().run.teardown.len() as u32 + 1;
+            self.attempt(Stage::Teardown, 1, number, self.teardown_timeout, None, &never).await;
+        }
+    }
+
+    async fn finish(&self) -> End {
+        let (status, message, counts) = {
+            let mut state = self.state();
+            state.run.cancel_requested |= self.cancel.is_cancelled();
+            let status = state.run.verdict();
+            let late = self.is_late() && status == RunStatus::Failed;
+            let after = state.run.spec.timeout_ms;
+            let message = late.then(|| format!("the run reached its deadline of {after} ms"));
+            (status, message, state.run.counts())
+        };
+        let end = EventKind::RunFinished { status, message, counts };
+        End::Finished(self.sink.end(end).await)
+    }
+
+    /// Runs one attempt and tells of it.
+    async fn attempt(
+        &self,
+        stage: Stage,
+        round: u32,
+        number: u32,
+        timeout: Duration,
+        not_after: Option<Instant>,
+        cancel: &CancellationToken,
+    ) {
+        let started = EventKind::AttemptStarted { stage: stage.clone(), round, number };
+        self.tell(started).await;
+        let (run, values) = {
+            let state = self.state();
+            (state.run.spec.id, Arc::clone(&state.values))
+        };
+        let live = self
+            .hub
+            .as_ref()
+            .and_then(|hub| hub.attempt_started(run, stage.clone(), round, number));
+        let order = AttemptOrder {
+            component: self.component.clone(),
+            stage: stage.clone(),
+            round,
+            number,
+            policy: Arc::clone(&self.policy),
+            limits: Arc::clone(&self.limits),
+            params: Arc::clone(&self.params),
+            values,
+            timeout,
+            not_after,
+            cancel: cancel.clone(),
+            live,
+        };
+        let attempt = self.sandbox.attempt(order, || ()).await;
+        if let Some(detail) = &attempt.detail
+            && attempt.status == TestStatus::Passed
+            && !detail.values.is_empty()
+        {
+            merge(Arc::make_mut(&mut self.state().values), &detail.values);
+        }
+        self.tell(EventKind::AttemptFinished { stage, attempt: Box::new(attempt) }).await;
+    }
+
+    async fn tell(&self, kind: EventKind) {
+        self.apply(&kind);
+        self.sink.send(kind).await;
+    }
+
+    fn apply(&self, kind: &EventKind) {
+        // The fold needs no details, and copying a log for it would be a waste.
+        let kind = match kind {
+            EventKind::AttemptFinished { stage, attempt } => EventKind::AttemptFinished {
+                stage: stage.clone(),
+                attempt: Box::new(attempt.summary()),
+            },
+            other => other.clone(),
+        };
+        let mut state = self.state();
+        let seq = state.run.last_seq + 1;
+        let run_id = state.run.spec.id;
+        state.run.apply(&RunEvent { run_id, seq, at: jiff::Timestamp::now(), kind });
+    }
+
+    fn all_finished(&self) -> bool {
+        let run = &self.state().run;
+        run.tests.iter().all(|test| test.rounds_finished >= run.spec.repeat)
+    }
+
+    /// Whether no further attempt may start.
+    fn must_end(&self) -> bool {
+        self.cancel.is_cancelled() || self.stop.is_cancelled() || self.is_late()
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What follows from setup.
+enum Go {
+    /// The tests run.
+    On,
+    /// They are skipped, for this reason.
+    Skip(String),
+    /// They fail, since setup failed so.
+    SetupFailed(String),
+    /// They end in error, since setup did not end.
+    PlatformError(String),
+    /// The run was cancelled, stopped or too late before setup ended.
+    Cancelled,
+}
+
+/// How many errors came last.
+fn trailing_errors(attempts: &[Attempt]) -> usize {
+    attempts.iter().rev().take_while(|attempt| attempt.status == TestStatus::Error).count()
+}
+
+/// An attempt that did not run, or of which nothing is known.
+fn not_run(round: u32, number: u32, status: TestStatus, cause: Cause, message: String) -> Attempt {
+    Attempt {
+        number,
+        round,
+        status,
+        cause: Some(cause),
+        soft: false,
+        message: Some(message),
+        location: None,
+        started_at: jiff::Timestamp::now(),
+        duration_ms: 0,
+        fuel_used: None,
+        memory_peak_bytes: 0,
+        logs_truncated: false,
+        limits_hit: Vec::new(),
+        artifacts: Vec::new(),
+        detail: None,
+    }
+}

@@ -1,0 +1,138 @@
+//! One run without a server and without a store: for the command line, in somebody's CI.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::executor::{self, End, Job};
+use super::sink::Sink;
+use crate::compile::{CompileError, CompileSettings, Compiler};
+use crate::metrics::Metrics;
+use crate::model::{
+    EventKind, Name, PlanError, Policy, Run, RunEvent, RunId, RunRequest, SuiteId, SuiteVersion,
+    plan,
+};
+use crate::storage::StorageError;
+use crate::wasm::{DescribeError, Engines, Sandbox, SandboxSettings};
+
+use super::RunnerSettings;
+
+/// What is to be run, and how.
+pub struct HeadlessOrder {
+    /// The suite's component.
+    pub component: Bytes,
+    /// Which of its tests, how often and so on.
+    pub request: RunRequest,
+    /// What it is granted.
+    pub policy: Policy,
+    /// The sandbox's settings.
+    pub sandbox: SandboxSettings,
+    /// The compiler's settings.
+    pub compile: CompileSettings,
+    /// The runner's settings.
+    pub runner: RunnerSettings,
+    /// Where compiled code is kept.
+    pub cache_dir: PathBuf,
+    /// Cancels the run; teardown still runs.
+    pub cancel: CancellationToken,
+    /// Gets each event, details and artifacts included. Nobody has to listen.
+    pub events: mpsc::Sender<RunEvent>,
+}
+
+/// Why there was no run.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadlessError {
+    /// It is no suite, or could not be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It did not say well what it is.
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
+    /// The request asks for what cannot be.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The engine could not be made.
+    #[error("start the sandbox: {0:#}")]
+    Sandbox(#[source] anyhow::Error),
+    /// The run's end was lost.
+    #[error(transparent)]
+    Lost(#[from] Arc<StorageError>),
+}
+
+/// Runs a suite's component and gives the run with the details of its attempts.
+pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
+    let metrics = Metrics::new();
+    let engines = Engines::new(&order.sandbox).map_err(|e| HeadlessError::Sandbox(e.into()))?;
+    let limits = order.sandbox.limits.patched(&order.policy.limits);
+    let exe = std::env::current_exe().map_err(|e| HeadlessError::Sandbox(e.into()))?;
+    let compiler =
+        Compiler::new(exe, order.cache_dir, order.compile, engines.clone(), metrics.clone())?;
+    let sandbox = Sandbox::new(order.sandbox, engines, metrics)
+        .map_err(|e| HeadlessError::Sandbox(e.into()))?;
+    let inspection = compiler.inspect(order.component.clone()).await?;
+    let loaded = compiler.load(inspection.digest, order.component, limits.fuel > 0).await?;
+    let described = sandbox.describe(&loaded).await?;
+    let version = SuiteVersion {
+        suite: SuiteId {
+            namespace: described.namespace.unwrap_or_else(Name::default_namespace),
+            name: described.name,
+        },
+        digest: inspection.digest,
+        description: described.description,
+        imports: inspection.imports,
+        size_bytes: inspection.size_bytes,
+        created_at: jiff::Timestamp::now(),
+    };
+    let id = RunId::new();
+    let now = jiff::Timestamp::now();
+    let spec = plan(&version, order.request, &order.runner.bounds, &limits, id, 1, now)?;
+    let sink = ChannelSink { events: order.events, run: Mutex::new(Run::new(spec.clone())) };
+    sink.send(EventKind::RunQueued { spec: Box::new(spec.clone()) }).await;
+    let job = Job {
+        run: Run::new(spec),
+        component: loaded,
+        policy: Arc::new(order.policy),
+        limits: Arc::new(limits),
+        values: Vec::new(),
+        sandbox,
+        hub: None,
+        teardown_timeout: Duration::from_millis(order.runner.teardown_timeout_ms),
+        cancel: order.cancel,
+        stop: CancellationToken::new(),
+    };
+    match executor::execute(job, &sink).await {
+        End::Finished(Err(error)) => Err(error.into()),
+        End::Finished(Ok(())) | End::Stopped => {
+            Ok(sink.run.into_inner().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+}
+
+/// Numbers the events, keeps their fold with all details, and sends them to whoever listens.
+struct ChannelSink {
+    events: mpsc::Sender<RunEvent>,
+    run: Mutex<Run>,
+}
+
+impl Sink for ChannelSink {
+    async fn send(&self, kind: EventKind) {
+        let event = {
+            let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+            let (run_id, seq) = (run.spec.id, run.last_seq + 1);
+            let event = RunEvent { run_id, seq, at: jiff::Timestamp::now(), kind };
+            run.apply(&event);
+            event
+        };
+        // An error means that nobody listens.
+        drop(self.events.send(event).await);
+    }
+
+    async fn end(&self, kind: EventKind) -> Result<(), Arc<StorageError>> {
+        self.send(kind).await;
+        Ok(())
+    }
+}

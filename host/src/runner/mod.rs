@@ -1,0 +1,339 @@
+//! Runs: from a request to a verdict.
+//!
+//! [`Runner`] is the one way in, for HTTP, the command line and schedules alike. It stores a run,
+//! hands it to the [`dispatcher`], which alone decides what runs when, and that to an [`executor`],
+//! which alone knows in what order things happen inside a run. What happens leaves the executor as
+//! events through a [`sink`]; whoever watches gets them from the [`hub`], after they are stored.
+
+mod dispatcher;
+mod executor;
+mod headless;
+mod hub;
+mod sink;
+mod upload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+pub use self::headless::{HeadlessError, HeadlessOrder, headless};
+pub use self::hub::{Hub, LiveLine};
+pub use self::upload::UploadError;
+pub use crate::wasm::DescribeError;
+
+use self::dispatcher::{Dispatcher, Message};
+use crate::compile::Compiler;
+use crate::metrics::Metrics;
+use crate::model::{
+    Digest, EventKind, Limits, PlanError, RunBounds, RunEvent, RunId, RunRequest, RunStatus,
+    SuiteId, TestStatus, plan,
+};
+use crate::storage::{EarlierAnswer, IdempotencyKey, Storage, StorageError};
+use crate::wasm::Sandbox;
+
+/// Settings of the runner (config key `[runner]`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunnerSettings {
+    /// How many runs are under way at the same time.
+    pub concurrent_runs: usize,
+    /// How many runs may wait; one more is refused with 429.
+    pub queue: usize,
+    /// Defaults and caps of what a run may ask for.
+    pub bounds: RunBounds,
+    /// How long a shutdown waits for attempts under way, in milliseconds. What is left continues
+    /// after the restart.
+    pub drain_ms: u64,
+    /// The deadline of teardown in milliseconds.
+    pub teardown_timeout_ms: u64,
+    /// How many clients may follow one run at the same time.
+    pub watchers_per_run: usize,
+    /// Threads that run guests; 0 takes one for each core.
+    pub guest_threads: usize,
+}
+
+impl Default for RunnerSettings {
+    fn default() -> Self {
+        Self {
+            concurrent_runs: 64,
+            queue: 10_000,
+            bounds: RunBounds::default(),
+            drain_ms: 30_000,
+            teardown_timeout_ms: 60_000,
+            watchers_per_run: 64,
+            guest_threads: 0,
+        }
+    }
+}
+
+/// Why a run was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Nothing was uploaded under that name.
+    #[error("there is no suite {0}: upload it first")]
+    NoSuite(SuiteId),
+    /// The suite has other versions.
+    #[error("the suite {0} has no version {1}")]
+    NoVersion(SuiteId, Digest),
+    /// The request asks for what cannot be.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Too many runs wait.
+    #[error("the queue is full: {waiting} runs wait already; try again later")]
+    QueueFull {
+        /// How many wait.
+        waiting: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The server takes no more runs.
+    #[error("the server is shutting down: try again when it is back")]
+    Draining,
+    /// It could not be stored.
+    #[error(transparent)]
+    Storage(Arc<StorageError>),
+}
+
+/// Why a run was not cancelled or retried.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    NoRun(RunId),
+    /// It cannot be cancelled any more.
+    #[error("the run has already ended: it is {}", .0.as_str())]
+    Ended(RunStatus),
+    /// It cannot be retried yet.
+    #[error("the run has not ended yet: wait for its end, or cancel it")]
+    NotEnded,
+    /// It has nothing to retry.
+    #[error("the run has no failed test to retry")]
+    NothingToRetry,
+    /// The retry was not accepted.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+}
+
+impl From<StorageError> for SubmitError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(Arc::new(error))
+    }
+}
+
+impl From<StorageError> for ControlError {
+    fn from(error: StorageError) -> Self {
+        Self::Submit(error.into())
+    }
+}
+
+/// What the parts of the runner share.
+struct Shared {
+    storage: Storage,
+    compiler: Compiler,
+    sandbox: Sandbox,
+    hub: Arc<Hub>,
+    settings: RunnerSettings,
+    limits: Limits,
+    metrics: Metrics,
+    /// Where guests run, apart from whoever serves HTTP.
+    guests: tokio::runtime::Handle,
+    /// Set when a shutdown begins: attempts under way may end, no further one starts.
+    stop: CancellationToken,
+    /// Held while a retry is decided on.
+    retrying: tokio::sync::Mutex<()>,
+}
+
+/// Takes runs in and tells of them. Cheap to clone.
+#[derive(Clone)]
+pub struct Runner {
+    shared: Arc<Shared>,
+    dispatcher: dispatcher::Handle,
+}
+
+/// What [`Runner::start`] needs.
+pub struct Parts {
+    /// Where runs are kept.
+    pub storage: Storage,
+    /// What makes components runnable.
+    pub compiler: Compiler,
+    /// What runs them.
+    pub sandbox: Sandbox,
+    /// Who is told of events; the store must tell it of each stored one.
+    pub hub: Arc<Hub>,
+    /// Settings.
+    pub settings: RunnerSettings,
+    /// The server's limits for attempts.
+    pub limits: Limits,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// The runtime for guests.
+    pub guests: tokio::runtime::Handle,
+}
+
+impl Runner {
+    /// Starts the dispatcher and takes up the runs that an earlier process left without an end.
+    pub fn start(parts: Parts) -> Result<Self, StorageError> {
+        let Parts { storage, compiler, sandbox, hub, settings, limits, metrics, guests } = parts;
+        let unfinished = storage.unfinished()?;
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            storage,
+            compiler,
+            sandbox,
+            hub,
+            settings,
+            limits,
+            metrics,
+            guests,
+            stop,
+            retrying: tokio::sync::Mutex::default(),
+        });
+        for run in &unfinished {
+            if let Some(run) = shared.storage.run(*run)? {
+                shared.hub.adopt(run);
+            }
+        }
+        let dispatcher = Dispatcher::start(Arc::clone(&shared), unfinished);
+        Ok(Self { shared, dispatcher })
+    }
+
+    /// Accepts a run. Durable when it returns. With a key that the same request used before, gives the
+    /// run that was made then.
+    pub async fn submit(
+        &self,
+        suite: SuiteId,
+        request: RunRequest,
+        key: Option<IdempotencyKey>,
+    ) -> Result<RunId, SubmitError> {
+        let Shared { storage, settings, limits, .. } = &*self.shared;
+        if let Some(key) = &key
+            && let Some(EarlierAnswer::Event { run, .. }) = storage.earlier_answer(key)?
+        {
+            return Ok(run);
+        }
+        let version = match request.version {
+            Some(digest) => storage
+                .version(&suite, &digest)?
+                .ok_or_else(|| SubmitError::NoVersion(suite.clone(), digest))?,
+            None => storage
+                .newest_version(&suite)?
+                .ok_or_else(|| SubmitError::NoSuite(suite.clone()))?,
+        };
+        let policy = storage.policy(&suite)?.unwrap_or_default();
+        let limits = limits.patched(&policy.limits);
+        let id = RunId::new();
+        let now = jiff::Timestamp::now();
+        let mut spec = plan(&version, request, &settings.bounds, &limits, id, 0, now)?;
+        let slot = self.dispatcher.reserve()?;
+        spec.number = storage.next_run_number(&suite)?;
+        let queued = EventKind::RunQueued { spec: Box::new(spec) };
+        match self.append(id, queued, key).await {
+            Ok(()) => {}
+            Err(error) => match &*error {
+                StorageError::KeyTaken(EarlierAnswer::Event { run, .. }) => return Ok(*run),
+                _ => return Err(SubmitError::Storage(error)),
+            },
+        }
+        self.dispatcher.send(Message::Submitted { run: id, slot }).await?;
+        Ok(id)
+    }
+
+    /// Asks a run to stop; its end is told by its events.
+    pub async fn cancel(&self, run: RunId, by: Option<String>) -> Result<(), ControlError> {
+        let summary = self.shared.storage.summary(run)?.ok_or(ControlError::NoRun(run))?;
+        if summary.status.is_terminal() {
+            return Err(ControlError::Ended(summary.status));
+        }
+        self.append(run, EventKind::CancelRequested { by }, None)
+            .await
+            .map_err(SubmitError::Storage)?;
+        self.dispatcher.send(Message::Cancel { run }).await?;
+        Ok(())
+    }
+
+    /// Runs the tests of a finished run again that failed or ended in error, as further attempts.
+    /// Gives their names.
+    pub async fn retry(
+        &self,
+        run: RunId,
+        by: Option<String>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Vec<String>, ControlError> {
+        let storage = &self.shared.storage;
+        // One at a time, so that of two requests the second finds the run queued.
+        let _one = self.shared.retrying.lock().await;
+        let folded = storage.run(run)?.ok_or(ControlError::NoRun(run))?;
+        let again = |status| matches!(status, TestStatus::Failed | TestStatus::Error);
+        let failed = folded.tests.iter().filter(|test| again(test.status));
+        let tests: Vec<_> = failed.map(|test| test.name.clone()).collect();
+        if let Some(key) = &key
+            && storage.earlier_answer(key)?.is_some()
+        {
+            return Ok(tests);
+        }
+        if !folded.status.is_terminal() {
+            return Err(ControlError::NotEnded);
+        }
+        if tests.is_empty() {
+            return Err(ControlError::NothingToRetry);
+        }
+        let slot = self.dispatcher.reserve()?;
+        let request = EventKind::RetryRequested { tests: tests.clone(), by };
+        self.append(run, request, key).await.map_err(SubmitError::Storage)?;
+        if let Some(run) = storage.run(run)? {
+            self.shared.hub.adopt(run);
+        }
+        self.dispatcher.send(Message::Submitted { run, slot }).await?;
+        Ok(tests)
+    }
+
+    async fn append(
+        &self,
+        run: RunId,
+        kind: EventKind,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(), Arc<StorageError>> {
+        sink::stored(self.shared.storage.append(run, kind, key).await).await
+    }
+
+    /// A run's events with `seq > after`: those that are stored, then those that come, to the run's
+    /// end. None if as many clients as may do follow the run already.
+    pub fn watch(
+        &self,
+        run: RunId,
+        after: u64,
+    ) -> Option<BoxStream<'static, Result<Arc<RunEvent>, Arc<StorageError>>>> {
+        let most = self.shared.settings.watchers_per_run;
+        Hub::watch(&self.shared.hub, self.shared.storage.clone(), run, after, most)
+    }
+
+    /// Log lines of a run's attempts as they come. Lossy for slow readers; ends with the run. None if
+    /// the run is not under way, or as many clients as may do follow it already.
+    pub fn live_log(&self, run: RunId) -> Option<BoxStream<'static, LiveLine>> {
+        self.shared.hub.live_log(run, self.shared.settings.watchers_per_run)
+    }
+
+    /// How many runs wait and how many are under way.
+    pub fn load(&self) -> (usize, usize) {
+        self.dispatcher.load()
+    }
+
+    /// Whether the queue of an earlier process has been taken up and runs are accepted.
+    pub fn ready(&self) -> bool {
+        self.dispatcher.ready() && !self.shared.stop.is_cancelled()
+    }
+
+    /// Takes no more runs, lets attempts under way end within `drain_ms`, and stops. What is left
+    /// continues when the store is opened again.
+    pub async fn drain(&self) {
+        self.shared.stop.cancel();
+        let patience = Duration::from_millis(self.shared.settings.drain_ms);
+        if tokio::time::timeout(patience, self.dispatcher.ended()).await.is_err() {
+            let (_, running) = self.load();
+            tracing::warn!(running, "runs are still under way; they continue after the restart");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! From uploaded bytes to a stored version: check, compile, ask what it is, store.
+
+use bytes::Bytes;
+
+use super::Runner;
+use crate::compile::CompileError;
+use crate::model::{Name, Policy, SuiteId, SuiteVersion};
+use crate::storage::{EarlierAnswer, IdempotencyKey, StorageError};
+use crate::wasm::DescribeError;
+
+/// Why an upload was not accepted. Nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// It is no suite, or could not be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It did not say well what it is.
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
+    /// It could not be stored.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Runner {
+    /// Takes in a suite's component; durable when it returns. `namespace` goes before the one that the
+    /// component names. True in the second place if the version is new.
+    pub async fn upload(
+        &self,
+        bytes: Bytes,
+        namespace: Option<Name>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(SuiteVersion, bool), UploadError> {
+        let shared = &self.shared;
+        if let Some(answer) = self.uploaded_before(key.as_ref())? {
+            return Ok(answer);
+        }
+        let inspection = shared.compiler.inspect(bytes.clone()).await?;
+        let digest = inspection.digest;
+        // Described in the engine in which it will run by default; fuel bounds describe as well.
+        let loaded = shared.compiler.load(digest, bytes.clone(), shared.limits.fuel > 0).await?;
+        let sandbox = shared.sandbox.clone();
+        // On the guests' runtime, like every call into a component.
+        let described = shared.guests.spawn(async move { sandbox.describe(&loaded).await });
+        let described = described
+            .await
+            .map_err(|panic| DescribeError::Host(format!("describe it: {panic}")))??;
+        let namespace = namespace.or(described.namespace).unwrap_or_else(Name::default_namespace);
+        let suite = SuiteId { namespace, name: described.name };
+        let earlier = shared.storage.version(&suite, &digest)?;
+        let version = earlier.unwrap_or(SuiteVersion {
+            suite,
+            digest,
+            description: described.description,
+            imports: inspection.imports,
+            size_bytes: inspection.size_bytes,
+            created_at: jiff::Timestamp::now(),
+        });
+        let put = shared.storage.put_version(version.clone(), bytes, key.clone()).await;
+        match put {
+            Ok(new) => Ok((version, new)),
+            // The same request came twice at the same time, and the other was first.
+            Err(error @ StorageError::KeyTaken(_)) => {
+                self.uploaded_before(key.as_ref())?.ok_or(UploadError::Storage(error))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What an earlier upload with the same key made; none if that was deleted since.
+    fn uploaded_before(
+        &self,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<(SuiteVersion, bool)>, StorageError> {
+        let storage = &self.shared.storage;
+        let earlier = key.map(|key| storage.earlier_answer(key)).transpose()?.flatten();
+        let Some(EarlierAnswer::Version { suite, version, new }) = earlier else { return Ok(None) };
+        Ok(storage.version(&suite, &version)?.map(|version| (version, new)))
+    }
+
+    /// Grants a suite what `policy` says, in place of what it was granted before.
+    pub async fn grant(&self, suite: &SuiteId, policy: &Policy) -> Result<(), StorageError> {
+        self.shared.storage.put_policy(suite, policy).await
+    }
+}

@@ -1,0 +1,264 @@
+//! What is stored together: events get their numbers, and become pages, summaries, lists and details
+//! in one sled batch.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::EarlierAnswer;
+use super::idempotency::{self, Answered, Keys};
+use super::message::Append;
+use super::pending::Before;
+use super::{IdempotencyKey, Shared, StorageError, keys, record, runs, values};
+use crate::model::{Digest, EventKind, Run, RunEvent, RunId, RunSummary, SuiteId};
+
+/// Bytes of JSON in one page of events. A reader decodes a page at a time.
+const PAGE_BYTES: usize = 32 << 10;
+
+/// A run as it stands: what the next event needs to know.
+#[derive(Clone)]
+pub(super) struct Standing {
+    seq: u64,
+    summary: RunSummary,
+}
+
+/// The runs that are not finished, as far as the committing thread remembers them. Whatever is not
+/// here is read from the store.
+pub(super) type Standings = HashMap<RunId, Standing>;
+
+/// The most runs to remember; more than that, and all are forgotten and read again.
+const MAX_STANDINGS: usize = 16_384;
+
+/// A run in this batch.
+struct Touched {
+    before: Option<Standing>,
+    now: Standing,
+    /// The pages that are full, with the number of their first event.
+    full: Vec<(u64, Vec<u8>)>,
+    /// The page that is being filled, less its closing bracket, and the number of its first event.
+    page: (u64, Vec<u8>),
+}
+
+/// What is to be stored together.
+pub(super) struct Batch {
+    pub(super) writes: sled::Batch,
+    touched: HashMap<RunId, Touched>,
+    answered: HashMap<Digest, Answered>,
+    numbers: HashMap<SuiteId, u64>,
+    events: Vec<Arc<RunEvent>>,
+    now: Timestamp,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        Self {
+            writes: sled::Batch::default(),
+            touched: HashMap::new(),
+            answered: HashMap::new(),
+            numbers: HashMap::new(),
+            events: Vec::new(),
+            now: Timestamp::now(),
+        }
+    }
+
+    /// Adds an event, and gives its number.
+    pub(super) fn add(
+        &mut self,
+        shared: &Shared,
+        standings: &Standings,
+        append: Append,
+    ) -> Result<u64, StorageError> {
+        let Append { mut event, json, detail, key, .. } = append;
+        let run = event.run_id;
+        if let Some(key) = &key {
+            self.check_key(shared, key)?;
+        }
+        let touched = self.touch(shared, standings, &event)?;
+        touched.now.seq += 1;
+        let seq = touched.now.seq;
+        event.seq = seq;
+        runs::apply(&mut touched.now.summary, &event);
+        touched.push(seq, &json);
+        if let Some((key, record)) = detail {
+            values::put(&mut self.writes, &key, &record);
+        }
+        if let Some(key) = key {
+            self.remember(&key, EarlierAnswer::Event { run, seq });
+        }
+        if let EventKind::RunQueued { spec } = &event.kind {
+            self.writes.insert(keys::numbered(&spec.suite, spec.number), run.as_bytes());
+            let number = self.numbers.entry(spec.suite.clone()).or_default();
+            *number = spec.number.max(*number);
+        }
+        self.events.push(Arc::new(event));
+        Ok(seq)
+    }
+
+    /// Keeps what was made for a key.
+    pub(super) fn remember(&mut self, key: &IdempotencyKey, made: EarlierAnswer) {
+        let answered = Answered { made, request: key.request, at: self.now };
+        self.answered.insert(idempotency::digest(key), answered);
+    }
+
+    /// Fails if something was made for the key already.
+    pub(super) fn check_key(
+        &self,
+        shared: &Shared,
+        key: &IdempotencyKey,
+    ) -> Result<(), StorageError> {
+        let digest = idempotency::digest(key);
+        let found = match self.answered.get(&digest) {
+            Some(answered) => Some(answered.clone()),
+            None => idempotency::find(&shared.database, &digest, &shared.settings, self.now)?,
+        };
+        match found {
+            Some(answered) => Err(StorageError::KeyTaken(answered.to(&key.request)?)),
+            None => Ok(()),
+        }
+    }
+
+    /// The run of an event, which must exist, unless the event is its first.
+    fn touch(
+        &mut self,
+        shared: &Shared,
+        standings: &Standings,
+        event: &RunEvent,
+    ) -> Result<&mut Touched, StorageError> {
+        let run = event.run_id;
+        let first = match &event.kind {
+            EventKind::RunQueued { spec } if spec.id == run => Some(spec),
+            EventKind::RunQueued { .. } => return Err(StorageError::Misplaced(run)),
+            _ => None,
+        };
+        let vacant = match self.touched.entry(run) {
+            Entry::Occupied(_) if first.is_some() => return Err(StorageError::Misplaced(run)),
+            Entry::Occupied(touched) => return Ok(touched.into_mut()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let before = match standings.get(&run) {
+            Some(standing) => Some(standing.clone()),
+            None => read_standing(shared, run)?,
+        };
+        let now = match (&before, first) {
+            (None, Some(spec)) => {
+                Standing { seq: 0, summary: Run::new(spec.as_ref().clone()).summary() }
+            }
+            (Some(before), None) => before.clone(),
+            _ => return Err(StorageError::Misplaced(run)),
+        };
+        let page = (0, Vec::new());
+        Ok(vacant.insert(Touched { before, now, full: Vec::new(), page }))
+    }
+
+    /// Adds what follows from the events: pages, summaries, lists, numbers and idempotency keys.
+    pub(super) fn finish(&mut self, shared: &Shared, keys: &mut Keys) -> Result<(), StorageError> {
+        for (run, touched) in &mut self.touched {
+            touched.close_page();
+            for (first, json) in touched.full.drain(..) {
+                values::put(&mut self.writes, &keys::page(*run, first), &record::pack(&json)?);
+            }
+            let before = touched.before.as_ref().map(|standing| &standing.summary);
+            if before != Some(&touched.now.summary) {
+                stage_summary(&mut self.writes, before, &touched.now.summary)?;
+            }
+        }
+        for (suite, number) in &self.numbers {
+            let highest = shared.numbers.stored(&shared.database, suite)?.max(*number);
+            self.writes.insert(keys::highest_number(suite), record::encode(&highest)?);
+        }
+        if !self.answered.is_empty() {
+            let added = self.answered.iter();
+            keys.stage(&shared.database, &mut self.writes, &shared.settings, added, self.now)?;
+        }
+        Ok(())
+    }
+
+    /// The runs in this batch as they were before it.
+    pub(super) fn before(&self) -> HashMap<RunId, Before> {
+        let before = |(run, touched): (&RunId, &Touched)| {
+            let before = match &touched.before {
+                Some(standing) => {
+                    Before { seq: standing.seq, summary: Some(standing.summary.clone()) }
+                }
+                None => Before { seq: 0, summary: None },
+            };
+            (*run, before)
+        };
+        self.touched.iter().map(before).collect()
+    }
+
+    /// The batch is durable: remembers its runs, and gives its events, in order.
+    pub(super) fn stored(self, shared: &Shared, standings: &mut Standings) -> Vec<Arc<RunEvent>> {
+        for (run, touched) in self.touched {
+            if touched.now.summary.status.is_terminal() {
+                standings.remove(&run);
+            } else {
+                standings.insert(run, touched.now);
+            }
+        }
+        if standings.len() > MAX_STANDINGS {
+            standings.clear();
+        }
+        for (suite, number) in &self.numbers {
+            shared.numbers.stored_up_to(suite, *number);
+        }
+        self.events
+    }
+}
+
+impl Touched {
+    fn push(&mut self, seq: u64, json: &[u8]) {
+        let (first, page) = &mut self.page;
+        if page.is_empty() {
+            *first = seq;
+        }
+        page.push(if page.is_empty() { b'[' } else { b',' });
+        page.extend_from_slice(json);
+        if page.len() >= PAGE_BYTES {
+            self.close_page();
+        }
+    }
+
+    fn close_page(&mut self) {
+        let (first, page) = &mut self.page;
+        if !page.is_empty() {
+            page.push(b']');
+            self.full.push((*first, std::mem::take(page)));
+        }
+    }
+}
+
+fn read_standing(shared: &Shared, run: RunId) -> Result<Option<Standing>, StorageError> {
+    match runs::summary(&shared.database, run)? {
+        Some(summary) => {
+            Ok(Some(Standing { seq: runs::last_seq(&shared.database, run)?, summary }))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Puts a summary, and moves the run in the lists where it stands elsewhere than before.
+fn stage_summary(
+    batch: &mut sled::Batch,
+    before: Option<&RunSummary>,
+    now: &RunSummary,
+) -> Result<(), StorageError> {
+    let index =
+        |it: &RunSummary| keys::run_index(it.id, &it.suite, it.status, it.reference.as_deref());
+    let (from, to) = (before.map(index).unwrap_or_default(), index(now));
+    for key in from.iter().filter(|key| !to.contains(key)) {
+        batch.remove(key.as_slice());
+    }
+    for key in to.iter().filter(|key| !from.contains(key)) {
+        batch.insert(key.as_slice(), &[]);
+    }
+    match (before.map(|it| it.status.is_terminal()), now.status.is_terminal()) {
+        (None | Some(true), false) => batch.insert(keys::unfinished(now.id), &[]),
+        (_, true) => batch.remove(keys::unfinished(now.id)),
+        (Some(false), false) => {}
+    }
+    values::put(batch, &keys::run(now.id), &record::encode(now)?);
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! What can go wrong with the store, in words that tell what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::EarlierAnswer;
+use crate::model::RunId;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The disk has less free space than `min_free_bytes`, or none: nothing was written.
+    #[error("store it: the disk has too little free space, make room or lower min_free_bytes")]
+    Full,
+    /// The store is held by another process.
+    #[error("open the store in {}: another process has it open", .0.display())]
+    Locked(PathBuf),
+    /// An Idempotency-Key was used before with another request.
+    #[error("use this Idempotency-Key: it was used with another request")]
+    KeyReused,
+    /// An equal request with the same Idempotency-Key came first; this is what it made.
+    #[error("use this Idempotency-Key: the same request was answered already")]
+    KeyTaken(EarlierAnswer),
+    /// The cursor is not one that this list gave.
+    #[error("read on from this cursor: it does not belong to this list, start without one")]
+    BadCursor,
+    /// A first event of a run that exists, or a later event of one that does not.
+    #[error("store the event: it does not fit what is stored of run {0}")]
+    Misplaced(RunId),
+    /// Written in a format that this version does not know.
+    #[error("read the store: it was written by a newer version of handoff (format {0})")]
+    TooNew(u8),
+    /// A record or file is not what was written.
+    #[error("read the store: {0} is damaged")]
+    Damaged(String),
+    /// The store was closed.
+    #[error("use the store: it is closed")]
+    Closed,
+    /// A write failed in a way after which nothing can be known to be durable. What was
+    /// acknowledged before is safe; the process must open the store again.
+    #[error("use the store: {0}; restart the server")]
+    Broken(String),
+    /// A file of the store could not be read or written.
+    #[error("use the store")]
+    Io(#[source] io::Error),
+}
+
+/// Others may have filled the disk since it was looked at.
+impl From<io::Error> for StorageError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl StorageError {
+    /// The same error once more, for one who waits for the same thing.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            Self::Locked(dir) => Self::Locked(dir.clone()),
+            Self::KeyReused => Self::KeyReused,
+            Self::KeyTaken(answer) => Self::KeyTaken(answer.clone()),
+            Self::BadCursor => Self::BadCursor,
+            Self::Misplaced(run) => Self::Misplaced(*run),
+            Self::TooNew(format) => Self::TooNew(*format),
+            Self::Damaged(what) => Self::Damaged(what.clone()),
+            Self::Closed => Self::Closed,
+            Self::Broken(why) => Self::Broken(why.clone()),
+            Self::Io(error) => Self::Io(io::Error::new(error.kind(), error.to_string())),
+        }
+    }
+}
+
+/// An error of sled's is final: it has set its own global error and refuses further writes.
+impl From<sled::Error> for StorageError {
+    fn from(error: sled::Error) -> Self {
+        Self::Broken(error.to_string())
+    }
+}

@@ -1,0 +1,310 @@
+//! The keys of the store. One tree holds everything, so that one batch is atomic; a leading byte
+//! tells the tables apart. Every list is a range scan: times and run ids are stored inverted and
+//! big-endian where the newest is to come first.
+//!
+//! | table | key after the byte | value |
+//! | --- | --- | --- |
+//! | `!` | | the format of the whole store |
+//! | `+` | key of a value, number (u32) | the part of a value that did not fit (see `values`) |
+//! | `v` | suite, digest | version |
+//! | `V` | suite, inverted time, digest | |
+//! | `S` | inverted time of the newest version, suite | |
+//! | `p` | suite | policy |
+//! | `n` | suite | the highest run number |
+//! | `N` | suite, number (u64) | run id |
+//! | `r` | inverted run id | summary |
+//! | `i` | which of suite, status, reference; these; inverted run id | |
+//! | `u` | run id | (the run is not finished) |
+//! | `e` | run id, number of the first event (u64) | a page of events |
+//! | `d` | run id, stage, round, number | detail of an attempt |
+//! | `k` | digest of an idempotency key | what it made |
+//! | `K` | time, digest of an idempotency key | |
+
+use jiff::Timestamp;
+
+use crate::model::{Digest, RunId, RunStatus, Stage, SuiteId};
+
+/// The format of the whole store.
+pub(super) const LAYOUT: &[u8] = b"!";
+
+/// The n-th continuation, from 0, of the value of `key`.
+pub(super) fn continuation(key: &[u8], n: u32) -> Vec<u8> {
+    [b"+", key, &n.to_be_bytes()].concat()
+}
+
+/// A name cannot hold a zero byte, so that no suite's keys start with another's.
+fn of_suite(table: &[u8], suite: &SuiteId) -> Vec<u8> {
+    [table, suite.to_string().as_bytes(), &[0]].concat()
+}
+
+/// Time as 8 bytes that sort as the time does, in microseconds.
+pub(super) fn time(at: Timestamp) -> [u8; 8] {
+    ((at.as_microsecond() as u64) ^ (1 << 63)).to_be_bytes()
+}
+
+/// The time that became these bytes.
+pub(super) fn read_time(bytes: [u8; 8]) -> Timestamp {
+    let micros = (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64;
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+}
+
+fn inverted<const N: usize>(bytes: &[u8; N]) -> [u8; N] {
+    bytes.map(|byte| !byte)
+}
+
+pub(super) fn version(suite: &SuiteId, digest: &Digest) -> Vec<u8> {
+    [of_suite(b"v", suite).as_slice(), digest.as_bytes()].concat()
+}
+
+/// The start of the keys of a suite's versions, newest first.
+pub(super) fn versions(suite: &SuiteId) -> Vec<u8> {
+    of_suite(b"V", suite)
+}
+
+pub(super) fn version_at(suite: &SuiteId, at: Timestamp, digest: &Digest) -> Vec<u8> {
+    [versions(suite).as_slice(), &inverted(&time(at)), digest.as_bytes()].concat()
+}
+
+/// Time and digest from what follows [`versions`] in a key.
+pub(super) fn read_version_at(rest: &[u8]) -> Option<(Timestamp, Digest)> {
+    let (at, digest) = rest.split_first_chunk::<8>()?;
+    Some((read_time(inverted(at)), Digest::from_bytes(digest.try_into().ok()?)))
+}
+
+/// The start of the keys of the list of suites.
+pub(super) const SUITES: &[u8] = b"S";
+
+pub(super) fn suite_at(at: Timestamp, suite: &SuiteId) -> Vec<u8> {
+    [SUITES, &inverted(&time(at)), suite.to_string().as_bytes()].concat()
+}
+
+/// The suite from what follows [`SUITES`] in a key.
+pub(super) fn read_suite_at(rest: &[u8]) -> Option<SuiteId> {
+    std::str::from_utf8(rest.get(8..)?).ok()?.parse().ok()
+}
+
+pub(super) fn policy(suite: &SuiteId) -> Vec<u8> {
+    of_suite(b"p", suite)
+}
+
+pub(super) fn highest_number(suite: &SuiteId) -> Vec<u8> {
+    of_suite(b"n", suite)
+}
+
+/// Where a run of a suite is found by its number.
+pub(super) fn numbered(suite: &SuiteId, number: u64) -> Vec<u8> {
+    [of_suite(b"N", suite), number.to_be_bytes().to_vec()].concat()
+}
+
+/// The start of the keys of all summaries, newest run first.
+pub(super) const RUNS: &[u8] = b"r";
+
+pub(super) fn run(run: RunId) -> Vec<u8> {
+    [RUNS, &inverted(run.as_bytes())].concat()
+}
+
+/// The run from the inverted id at the end of a key.
+pub(super) fn read_run(rest: &[u8]) -> Option<RunId> {
+    Some(RunId::from_bytes(inverted(rest.try_into().ok()?)))
+}
+
+/// The start of the keys of the runs with all of what is given, newest first. Nothing given: all
+/// runs. The reference is free text of any length, and stands in the key as half its digest.
+pub(super) fn runs_with(
+    suite: Option<&SuiteId>,
+    status: Option<RunStatus>,
+    reference: Option<&str>,
+) -> Vec<u8> {
+    let which = u8::from(suite.is_some())
+        | u8::from(status.is_some()) << 1
+        | u8::from(reference.is_some()) << 2;
+    if which == 0 {
+        return RUNS.to_vec();
+    }
+    let mut key = vec![b'i', which];
+    if let Some(suite) = suite {
+        key.extend_from_slice(suite.to_string().as_bytes());
+        key.push(0);
+    }
+    if let Some(status) = status {
+        key.push(status_byte(status));
+    }
+    if let Some(reference) = reference {
+        key.extend_from_slice(&Digest::of(reference.as_bytes()).as_bytes()[..16]);
+    }
+    key
+}
+
+/// Every key by which lists find a run, less that of its summary.
+pub(super) fn run_index(
+    run: RunId,
+    suite: &SuiteId,
+    status: RunStatus,
+    reference: Option<&str>,
+) -> Vec<Vec<u8>> {
+    let mut keys = Vec::with_capacity(7);
+    for suite in [None, Some(suite)] {
+        for status in [None, Some(status)] {
+            // A run without a reference is in no list by reference.
+            for reference in
+                [None, reference].into_iter().take(1 + usize::from(reference.is_some()))
+            {
+                let start = runs_with(suite, status, reference);
+                if start != RUNS {
+                    keys.push([start.as_slice(), &inverted(run.as_bytes())].concat());
+                }
+            }
+        }
+    }
+    keys
+}
+
+/// Stored: a status keeps its number.
+fn status_byte(status: RunStatus) -> u8 {
+    match status {
+        RunStatus::Queued => 0,
+        RunStatus::Running => 1,
+        RunStatus::Passed => 2,
+        RunStatus::Failed => 3,
+        RunStatus::Error => 4,
+        RunStatus::Cancelled => 5,
+    }
+}
+
+/// The start of the keys of all runs that are not finished, oldest first.
+pub(super) const UNFINISHED: &[u8] = b"u";
+
+pub(super) fn unfinished(run: RunId) -> Vec<u8> {
+    [UNFINISHED, run.as_bytes()].concat()
+}
+
+/// The run from what follows [`UNFINISHED`] in a key.
+pub(super) fn read_unfinished(rest: &[u8]) -> Option<RunId> {
+    Some(RunId::from_bytes(rest.try_into().ok()?))
+}
+
+/// The start of the keys of a run's pages of events, in order.
+pub(super) fn pages(run: RunId) -> Vec<u8> {
+    [b"e", run.as_bytes().as_slice()].concat()
+}
+
+pub(super) fn page(run: RunId, first_seq: u64) -> Vec<u8> {
+    [pages(run).as_slice(), &first_seq.to_be_bytes()].concat()
+}
+
+/// The number of the first event from what follows [`pages`] in a key.
+pub(super) fn read_page(rest: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(rest.try_into().ok()?))
+}
+
+/// A test's name is up to 512 bytes; half its digest stands for it.
+pub(super) fn detail(run: RunId, stage: &Stage, round: u32, number: u32) -> Vec<u8> {
+    let (kind, name) = match stage {
+        Stage::Setup => (0, [0; 16]),
+        Stage::Test(name) => {
+            let mut half = [0; 16];
+            half.copy_from_slice(&Digest::of(name.as_bytes()).as_bytes()[..16]);
+            (1, half)
+        }
+        Stage::Teardown => (2, [0; 16]),
+    };
+    [b"d", run.as_bytes().as_slice(), &[kind], &name, &round.to_be_bytes(), &number.to_be_bytes()]
+        .concat()
+}
+
+pub(super) fn idempotency(key: &Digest) -> Vec<u8> {
+    [b"k", key.as_bytes().as_slice()].concat()
+}
+
+/// The start of the keys of all idempotency keys, oldest first.
+pub(super) const IDEMPOTENCY_BY_TIME: &[u8] = b"K";
+
+pub(super) fn idempotency_at(at: Timestamp, key: &Digest) -> Vec<u8> {
+    [IDEMPOTENCY_BY_TIME, &time(at), key.as_bytes()].concat()
+}
+
+/// Time and digest from what follows [`IDEMPOTENCY_BY_TIME`] in a key.
+pub(super) fn read_idempotency_at(rest: &[u8]) -> Option<(Timestamp, Digest)> {
+    let (at, key) = rest.split_first_chunk::<8>()?;
+    Some((read_time(*at), Digest::from_bytes(key.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_sorts_first_in_lists_and_last_in_queues() {
+        let (older, newer) = (RunId::new(), RunId::new());
+        assert!(run(newer) < run(older));
+        assert!(unfinished(newer) > unfinished(older));
+        assert!(page(older, 2) < page(older, 256));
+        let suite: SuiteId = "a/b".parse().unwrap();
+        let digest = Digest::of(b"x");
+        let (early, late) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(1).unwrap());
+        assert!(version_at(&suite, late, &digest) < version_at(&suite, early, &digest));
+        assert!(suite_at(late, &suite) < suite_at(early, &suite));
+        assert!(idempotency_at(late, &digest) > idempotency_at(early, &digest));
+        assert!(time(Timestamp::from_second(-1).unwrap()) < time(early));
+    }
+
+    #[test]
+    fn what_a_key_holds_is_read_back() {
+        let suite: SuiteId = "a/b".parse().unwrap();
+        let digest = Digest::of(b"x");
+        let at = Timestamp::from_microsecond(1_234_567).unwrap();
+        let key = version_at(&suite, at, &digest);
+        assert_eq!(read_version_at(&key[versions(&suite).len()..]), Some((at, digest)));
+        assert_eq!(read_suite_at(&suite_at(at, &suite)[1..]), Some(suite));
+        let id = RunId::new();
+        assert_eq!(read_run(&run(id)[1..]), Some(id));
+        assert_eq!(read_unfinished(&unfinished(id)[1..]), Some(id));
+        assert_eq!(read_page(&page(id, 7)[17..]), Some(7));
+        assert_eq!(read_idempotency_at(&idempotency_at(at, &digest)[1..]), Some((at, digest)));
+        assert_eq!(read_run(b"short"), None);
+    }
+
+    #[test]
+    fn no_suites_keys_start_with_anothers() {
+        let (short, long): (SuiteId, SuiteId) = ("a/b".parse().unwrap(), "a/bc".parse().unwrap());
+        assert!(!versions(&long).starts_with(&versions(&short)));
+        let status = Some(RunStatus::Queued);
+        let list = runs_with(Some(&short), status, None);
+        assert!(!runs_with(Some(&long), status, None).starts_with(&list));
+    }
+
+    #[test]
+    fn a_run_is_in_one_list_for_each_combination() {
+        let suite: SuiteId = "a/b".parse().unwrap();
+        let id = RunId::new();
+        let keys = run_index(id, &suite, RunStatus::Passed, Some("main"));
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), 7);
+        assert_eq!(run_index(id, &suite, RunStatus::Passed, None).len(), 3);
+        for suite in [None, Some(&suite)] {
+            for status in [None, Some(RunStatus::Passed)] {
+                for reference in [None, Some("main")] {
+                    let start = runs_with(suite, status, reference);
+                    let found = keys.iter().filter(|key| key.starts_with(&start)).count();
+                    assert_eq!(found, usize::from(start != RUNS));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_attempt_has_its_own_detail() {
+        let id = RunId::new();
+        let test = |name: &str| Stage::Test(name.into());
+        let keys = [
+            detail(id, &Stage::Setup, 1, 1),
+            detail(id, &Stage::Teardown, 1, 1),
+            detail(id, &test("a"), 1, 1),
+            detail(id, &test("b"), 1, 1),
+            detail(id, &test("a"), 1, 2),
+            detail(id, &test("a"), 2, 1),
+        ];
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+    }
+}

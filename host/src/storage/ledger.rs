@@ -1,0 +1,240 @@
+//! The committing thread. It alone writes: it takes whatever waits, stores it in one batch with one
+//! durable flush, tells the listener, and then answers. So the more is asked at once, the less a
+//! flush costs each.
+//!
+//! While there is no room on the disk, requests for new work are refused, and the progress of runs
+//! that were accepted is kept and tried again; the bounded queue then holds the executors back.
+
+use std::collections::{HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::EarlierAnswer;
+use super::batch::{Batch, Standings};
+use super::health::State;
+use super::idempotency::Keys;
+use super::message::{Change, ChangeReply, EventReply, Message};
+use super::{OnStored, Shared, StorageError, suites};
+use crate::model::SuiteVersion;
+
+/// The most messages in one batch.
+const BATCH_MESSAGES: usize = 1024;
+/// The most bytes in one batch, less its last message.
+const BATCH_BYTES: usize = 4 << 20;
+/// How long to wait for room on the disk before looking again.
+const ROOM_WAIT: Duration = Duration::from_millis(100);
+
+/// The state of the committing thread.
+pub(super) struct Ledger {
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Message>,
+    on_stored: OnStored,
+    /// Taken from the queue, not yet stored.
+    backlog: VecDeque<Message>,
+    standings: Standings,
+    keys: Keys,
+}
+
+/// An answer that is given when the batch is durable.
+enum Answer {
+    Event(EventReply, Result<u64, StorageError>),
+    Change(ChangeReply, Result<bool, StorageError>),
+}
+
+impl Ledger {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Message>,
+        on_stored: OnStored,
+    ) -> Self {
+        let keys = Keys::open(&shared.database);
+        let (backlog, standings) = (VecDeque::new(), Standings::new());
+        Self { shared, queue, on_stored, backlog, standings, keys }
+    }
+
+    /// Runs until the store is closed or every handle is gone, and all that was queued is stored.
+    pub(super) fn run(mut self) {
+        while self.take_what_waits() {
+            if let Err(broken) = self.shared.health.usable() {
+                self.fail_backlog(&broken);
+            } else if let Err(error) = self.shared.check_room() {
+                self.wait_for_room(&error);
+            } else {
+                let batch = self.next_batch();
+                self.store(batch);
+            }
+            if self.backlog.is_empty() {
+                // Nothing waits for room any more.
+                self.shared.health.set(State::Good);
+            }
+        }
+        self.shared.health.set(State::Closed);
+    }
+
+    /// Fills the backlog; waits only if it is empty. False at the end.
+    fn take_what_waits(&mut self) -> bool {
+        if self.backlog.is_empty() {
+            match self.queue.blocking_recv() {
+                Some(message) => self.take(message),
+                None => return false,
+            }
+        }
+        while self.backlog.len() < BATCH_MESSAGES {
+            let Ok(message) = self.queue.try_recv() else { break };
+            self.take(message);
+        }
+        true
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            // What is in the queue is still received.
+            Message::Close => self.queue.close(),
+            message => self.backlog.push_back(message),
+        }
+    }
+
+    fn fail_backlog(&mut self, error: &StorageError) {
+        self.backlog.drain(..).for_each(|message| message.fail(error));
+    }
+
+    /// Refuses requests for new work, keeps the rest, and waits a little if there is any.
+    fn wait_for_room(&mut self, error: &StorageError) {
+        if self.shared.closing.load(Ordering::Acquire) {
+            return self.fail_backlog(error);
+        }
+        let (refused, kept): (VecDeque<_>, _) =
+            self.backlog.drain(..).partition(Message::may_be_refused);
+        refused.into_iter().for_each(|message| message.fail(error));
+        self.backlog = kept;
+        if !self.backlog.is_empty() {
+            self.shared.health.set(State::Waiting(error.again()));
+            std::thread::park_timeout(ROOM_WAIT);
+        }
+    }
+
+    /// Takes the next batch off the backlog: bounded by number and bytes, and with at most one change
+    /// of each suite, as a change looks at what is stored.
+    fn next_batch(&mut self) -> Vec<Message> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let mut changed = HashSet::new();
+        while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
+            if let Some(Message::Change(change, _)) = self.backlog.front()
+                && !changed.insert(change.suite().clone())
+            {
+                break;
+            }
+            let Some(message) = self.backlog.pop_front() else { break };
+            bytes += message.bytes();
+            batch.push(message);
+        }
+        batch
+    }
+
+    fn store(&mut self, messages: Vec<Message>) {
+        if let Err(error) = self.write_files(&messages) {
+            tracing::error!(%error, "failed to write a file; trying again");
+            messages.into_iter().rev().for_each(|it| self.backlog.push_front(it));
+            return self.wait_for_room(&error.into());
+        }
+        // A panic in here leaves a store of which nothing is known, as a failed write does.
+        let stored = catch_unwind(AssertUnwindSafe(|| self.commit(messages)));
+        if stored.is_err() {
+            self.shared.health.set(State::Broken("the committing thread panicked".into()));
+        }
+    }
+
+    fn write_files(&self, messages: &[Message]) -> std::io::Result<()> {
+        let mut contents = messages.iter().flat_map(Message::contents);
+        contents.try_for_each(|(digest, content)| self.shared.blobs.put(digest, content))
+    }
+
+    /// Stores a batch whose files are written, and answers. Whoever waits hears of the failure too
+    /// if this panics: the answers are dropped.
+    fn commit(&mut self, messages: Vec<Message>) {
+        let mut batch = Batch::new();
+        let mut rooms = Vec::with_capacity(messages.len());
+        let mut answers = Vec::with_capacity(messages.len());
+        for message in messages {
+            match message {
+                Message::Append(mut append, reply) => {
+                    rooms.extend(append.room.take());
+                    let added = batch.add(&self.shared, &self.standings, *append);
+                    answers.push(Answer::Event(reply, added));
+                }
+                Message::Change(change, reply) => {
+                    let staged = self.stage(&mut batch, change);
+                    answers.push(Answer::Change(reply, staged));
+                }
+                Message::Close => {}
+            }
+        }
+        match self.flush(batch) {
+            Ok(()) => answers.into_iter().for_each(Answer::give),
+            Err(error) => {
+                tracing::error!(%error, "failed to store a batch; the store takes no more");
+                self.shared.health.set(State::Broken(error.to_string()));
+                answers.into_iter().for_each(|answer| answer.fail(&error));
+            }
+        }
+    }
+
+    fn stage(&self, batch: &mut Batch, change: Change) -> Result<bool, StorageError> {
+        let (database, writes) = (&self.shared.database, &mut batch.writes);
+        match change {
+            Change::PutVersion { version, key: None, .. } => {
+                suites::stage_version(database, writes, &version)
+            }
+            Change::PutVersion { version, key: Some(key), .. } => {
+                batch.check_key(&self.shared, &key)?;
+                let new = suites::stage_version(database, &mut batch.writes, &version)?;
+                let SuiteVersion { suite, digest: version, .. } = *version;
+                batch.remember(&key, EarlierAnswer::Version { suite, version, new });
+                Ok(new)
+            }
+            Change::PutPolicy { suite, policy } => {
+                suites::stage_policy(database, writes, &suite, &policy).map(|()| true)
+            }
+            Change::Delete { suite } => suites::stage_removal(database, writes, &suite),
+        }
+    }
+
+    fn flush(&mut self, mut batch: Batch) -> Result<(), StorageError> {
+        let shared = &self.shared;
+        batch.finish(shared, &mut self.keys)?;
+        shared.pending.begin(batch.before());
+        shared.database.commit(std::mem::take(&mut batch.writes))?;
+        shared.pending.end();
+        let events = batch.stored(shared, &mut self.standings);
+        if !events.is_empty() {
+            // A listener that panics must not cost the runs their store.
+            let told = catch_unwind(AssertUnwindSafe(|| (self.on_stored)(&events)));
+            if told.is_err() {
+                tracing::error!("failed to tell of stored events: the listener panicked");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Answer {
+    fn give(self) {
+        // Whoever no longer waits does not want to know.
+        match self {
+            Self::Event(reply, answer) => drop(reply.send(answer.map_err(Arc::new))),
+            Self::Change(reply, answer) => drop(reply.send(answer)),
+        }
+    }
+
+    fn fail(self, error: &StorageError) {
+        match self {
+            Self::Event(reply, _) => drop(reply.send(Err(Arc::new(error.again())))),
+            Self::Change(reply, _) => drop(reply.send(Err(error.again()))),
+        }
+    }
+}

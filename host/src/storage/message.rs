@@ -1,0 +1,139 @@
+//! What the committing thread is asked to store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{IdempotencyKey, StorageError, keys, record, runs};
+use crate::model::{AttemptDetail, Digest, EventKind, RunEvent, RunId, SuiteId, SuiteVersion};
+
+/// Where the answer to an event goes.
+pub(super) type EventReply = oneshot::Sender<Result<u64, Arc<StorageError>>>;
+/// Where the answer to a change of a suite goes.
+pub(super) type ChangeReply = oneshot::Sender<Result<bool, StorageError>>;
+
+/// One thing to store.
+pub(super) enum Message {
+    /// An event of a run.
+    Append(Box<Append>, EventReply),
+    /// A change of a suite.
+    Change(Change, ChangeReply),
+    /// Store what came before, then end.
+    Close,
+}
+
+/// An event, made ready by its sender, so that the committing thread has little to do for each.
+pub(super) struct Append {
+    /// The event without details; its number is still missing.
+    pub(super) event: RunEvent,
+    /// The event as its page will hold it.
+    pub(super) json: Vec<u8>,
+    /// Key and record of the attempt's detail.
+    pub(super) detail: Option<(Vec<u8>, Vec<u8>)>,
+    /// What the attempt's artifacts hold.
+    pub(super) contents: Vec<(Digest, Bytes)>,
+    pub(super) key: Option<IdempotencyKey>,
+    /// The room it takes in the queue until it is stored.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+/// A change of a suite.
+pub(super) enum Change {
+    PutVersion { version: Box<SuiteVersion>, component: Bytes, key: Option<IdempotencyKey> },
+    PutPolicy { suite: SuiteId, policy: Vec<u8> },
+    Delete { suite: SuiteId },
+}
+
+impl Append {
+    /// Takes what is stored apart out of an event.
+    pub(super) fn new(
+        run_id: RunId,
+        mut kind: EventKind,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Self, StorageError> {
+        let mut detail = None;
+        let mut contents = Vec::new();
+        if let EventKind::AttemptFinished { stage, attempt } = &mut kind {
+            if let Some(taken) = attempt.detail.take()
+                && *taken != AttemptDetail::default()
+            {
+                let key = keys::detail(run_id, stage, attempt.round, attempt.number);
+                detail = Some((key, record::encode(&taken)?));
+            }
+            for artifact in &mut attempt.artifacts {
+                contents.push((artifact.digest, std::mem::take(&mut artifact.content)));
+            }
+        }
+        let event = RunEvent { run_id, seq: 0, at: Timestamp::now(), kind };
+        let json = runs::event_json(&event)?;
+        Ok(Self { event, json, detail, contents, key, room: None })
+    }
+
+    /// Bytes that it holds while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        let detail = self.detail.as_ref().map_or(0, |(_, record)| record.len());
+        let contents: usize = self.contents.iter().map(|(_, content)| content.len()).sum();
+        // The event itself is about as large as its JSON.
+        2 * self.json.len() + detail + contents
+    }
+
+    /// Whether it asks for new work, and may be refused while the disk is full. Progress of a run
+    /// that was accepted is kept instead.
+    pub(super) fn asks_for_work(&self) -> bool {
+        matches!(self.event.kind, EventKind::RunQueued { .. } | EventKind::RetryRequested { .. })
+    }
+}
+
+impl Change {
+    pub(super) fn suite(&self) -> &SuiteId {
+        match self {
+            Self::PutVersion { version, .. } => &version.suite,
+            Self::PutPolicy { suite, .. } | Self::Delete { suite } => suite,
+        }
+    }
+}
+
+impl Message {
+    /// Whether it may be refused while the disk is full.
+    pub(super) fn may_be_refused(&self) -> bool {
+        match self {
+            Self::Append(append, _) => append.asks_for_work(),
+            Self::Change(..) => true,
+            Self::Close => false,
+        }
+    }
+
+    /// Answers that it was not stored.
+    pub(super) fn fail(self, error: &StorageError) {
+        // A sender that no longer waits does not want to know.
+        match self {
+            Self::Append(_, reply) => drop(reply.send(Err(Arc::new(error.again())))),
+            Self::Change(_, reply) => drop(reply.send(Err(error.again()))),
+            Self::Close => {}
+        }
+    }
+
+    /// Bytes that count towards the size of a batch.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Append(append, _) => append.bytes(),
+            Self::Change(Change::PutVersion { component, .. }, _) => component.len(),
+            Self::Change(Change::PutPolicy { policy, .. }, _) => policy.len(),
+            Self::Change(Change::Delete { .. }, _) | Self::Close => 0,
+        }
+    }
+
+    /// What must be in files before the batch that names it.
+    pub(super) fn contents(&self) -> impl Iterator<Item = (&Digest, &Bytes)> {
+        let (artifacts, component) = match self {
+            Self::Append(append, _) => (append.contents.as_slice(), None),
+            Self::Change(Change::PutVersion { version, component, .. }, _) => {
+                (&[][..], Some((&version.digest, component)))
+            }
+            _ => (&[][..], None),
+        };
+        artifacts.iter().map(|(digest, content)| (digest, content)).chain(component)
+    }
+}

@@ -1,0 +1,480 @@
+//! The store: suites, runs and files on disk, behind one handle. The only module that names sled.
+//!
+//! Everything is written by one thread (`ledger`), which makes many writes durable with one flush.
+//! Everything is read directly, and quickly enough to be called from async code.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `keys` | what each key is |
+//! | `record`, `values` | how a record becomes bytes, and bytes become small values |
+//! | `durable` | sled, opened and flushed so that it holds |
+//! | `blobs` | components and artifacts as files |
+//! | `suites`, `runs`, `idempotency`, `numbers` | one kind of record each |
+//! | `cursor` | lists in pages |
+//! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
+//! | `pending`, `health` | what may be shown, and whether writes are taken |
+//!
+//! Below the directory: `db/` is sled's, `blobs/` has the files, `lock` is held while the store is
+//! open. The directory can be entered by its owner alone: policies hold secrets in clear, and details
+//! of attempts hold the secret values that a restarted run needs.
+
+mod batch;
+mod blobs;
+mod cursor;
+mod durable;
+mod error;
+mod health;
+mod idempotency;
+mod keys;
+mod ledger;
+mod message;
+mod numbers;
+mod pending;
+mod record;
+mod runs;
+mod suites;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+pub use error::StorageError;
+
+use blobs::Blobs;
+use durable::Database;
+use health::Health;
+use ledger::Ledger;
+use message::{Append, Change, Message};
+use numbers::Numbers;
+use pending::Pending;
+
+use crate::model::{Digest, EventKind, Policy, RunEvent, RunId, RunStatus, SuiteId, SuiteVersion};
+
+/// Settings of the store (`[storage]`).
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageSettings {
+    /// sled's page cache, in bytes: 8 MiB. At least 1 MiB is used.
+    pub cache_bytes: u64,
+    /// Refuse writes when the disk has less free space than this, in bytes: 64 MiB.
+    pub min_free_bytes: u64,
+    /// How many events may wait to be stored: 4,096. Whoever appends then waits.
+    pub queue: usize,
+    /// How many bytes the events that wait may hold, artifacts included: 64 MiB. A single larger event
+    /// waits until the queue is empty.
+    pub queue_bytes: u32,
+    /// How long an Idempotency-Key is remembered: 24 hours.
+    pub idempotency_ttl_ms: u64,
+    /// How many Idempotency-Keys are remembered: 100,000. The oldest go first.
+    pub idempotency_keys: u64,
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 8 << 20,
+            min_free_bytes: 64 << 20,
+            queue: 4096,
+            queue_bytes: 64 << 20,
+            idempotency_ttl_ms: 86_400_000,
+            idempotency_keys: 100_000,
+        }
+    }
+}
+
+/// Called by the committing thread with events that are durable, in order, before their receipts
+/// resolve. Must not block. If it holds a handle of the store itself, the store ends with
+/// [`Storage::close`] only.
+pub type OnStored = Box<dyn Fn(&[Arc<RunEvent>]) + Send + Sync>;
+
+/// Resolves to the event's number when it is durable. Ends without an answer if the committing thread
+/// panicked.
+pub type Receipt = oneshot::Receiver<Result<u64, Arc<StorageError>>>;
+
+/// Which part of a list to read.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The most items to give; at least one is.
+    pub limit: usize,
+    /// Where the page before ended; none for the first.
+    pub cursor: Option<String>,
+}
+
+/// Part of a list.
+#[derive(Clone, Debug)]
+pub struct Paged<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page starts; none if this is the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Which runs to list: those with all of what is given.
+#[derive(Clone, Debug, Default)]
+pub struct RunQuery {
+    /// Of this suite.
+    pub suite: Option<SuiteId>,
+    /// In this state.
+    pub status: Option<RunStatus>,
+    /// With exactly this reference.
+    pub reference: Option<String>,
+}
+
+/// An Idempotency-Key with the digest of method, path and body it came with.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    /// The key as it was sent.
+    pub key: String,
+    /// The digest of the request.
+    pub request: Digest,
+}
+
+/// What an earlier request with the same key made.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlierAnswer {
+    /// An event of a run: its first, or a request to retry.
+    Event {
+        /// The run.
+        run: RunId,
+        /// The event's number.
+        seq: u64,
+    },
+    /// A version of a suite.
+    Version {
+        /// The suite.
+        suite: SuiteId,
+        /// The version.
+        version: Digest,
+        /// Whether it was new then.
+        new: bool,
+    },
+}
+
+/// How to learn the free space of the disk, in bytes.
+type FreeSpace = Box<dyn Fn() -> io::Result<u64> + Send + Sync>;
+
+/// What readers and the committing thread share.
+struct Shared {
+    database: Database,
+    blobs: Blobs,
+    pending: Pending,
+    numbers: Numbers,
+    health: Health,
+    settings: StorageSettings,
+    free_space: FreeSpace,
+    /// Whether to give up what there is no room for.
+    closing: AtomicBool,
+    /// Held as long as anything else here is, so it stands last.
+    _lock: File,
+}
+
+impl Shared {
+    /// Fails if the disk has too little room for a batch.
+    fn check_room(&self) -> Result<(), StorageError> {
+        if (self.free_space)()? >= self.settings.min_free_bytes {
+            Ok(())
+        } else {
+            Err(StorageError::Full)
+        }
+    }
+
+    /// Why the committing thread no longer takes anything.
+    fn ended(&self) -> StorageError {
+        self.health.usable().err().unwrap_or(StorageError::Closed)
+    }
+
+    /// Fails if requests for new work are not taken.
+    fn check_new_work(&self) -> Result<(), StorageError> {
+        self.health.check()?;
+        self.check_room()
+    }
+}
+
+/// The committing thread. Waits for its end when dropped.
+struct Worker {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Worker {
+    fn join(&self) {
+        self.shared.closing.store(true, Ordering::Release);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The last handle may be one that the listener held, and be dropped by the thread itself.
+        if let Some(thread) = thread.filter(|it| it.thread().id() != thread::current().id()) {
+            thread.thread().unpark();
+            // A panic was reported by the thread, and nothing can be done about it here.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+struct Inner {
+    /// Dropped before the worker, which ends when nobody can send any more.
+    queue: mpsc::Sender<Message>,
+    room: Arc<Semaphore>,
+    worker: Worker,
+}
+
+/// The store. Cheap to clone. When the last clone is dropped without [`Storage::close`], what is
+/// queued is stored first, which blocks for a moment.
+#[derive(Clone)]
+pub struct Storage(Arc<Inner>);
+
+impl Storage {
+    /// Opens the store in the directory, or makes one there. Takes a moment after a crash.
+    pub fn open(
+        dir: PathBuf,
+        settings: StorageSettings,
+        on_stored: OnStored,
+    ) -> Result<Self, StorageError> {
+        let disk = dir.clone();
+        let free_space = Box::new(move || {
+            let disk = rustix::fs::statvfs(&disk)?;
+            Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        });
+        Self::open_with(&dir, settings, on_stored, free_space)
+    }
+
+    fn open_with(
+        dir: &Path,
+        settings: StorageSettings,
+        on_stored: OnStored,
+        free_space: FreeSpace,
+    ) -> Result<Self, StorageError> {
+        let new = !dir.exists();
+        durable::private_dir(dir)?;
+        if let Some(parent) = dir.parent().filter(|_| new) {
+            durable::sync_dir(parent)?;
+        }
+        let lock = lock(dir)?;
+        let (sender, receiver) = mpsc::channel(settings.queue.max(1));
+        let room = Arc::new(Semaphore::new(settings.queue_bytes.max(1) as usize));
+        let shared = Arc::new(Shared {
+            database: Database::open(&dir.join("db"), settings.cache_bytes)?,
+            blobs: Blobs::open(dir.join("blobs"))?,
+            pending: Pending::default(),
+            numbers: Numbers::default(),
+            health: Health::new(),
+            settings,
+            free_space,
+            closing: AtomicBool::new(false),
+            _lock: lock,
+        });
+        let ledger = Ledger::new(shared.clone(), receiver, on_stored);
+        let thread = thread::Builder::new().name("ledger".into()).spawn(|| ledger.run())?;
+        let worker = Worker { shared, thread: Mutex::new(Some(thread)) };
+        Ok(Self(Arc::new(Inner { queue: sender, room, worker })))
+    }
+
+    /// Stops taking events, stores what is queued, flushes, ends the thread. What there is no room for
+    /// on the disk is given up, and its receipts say so. The store can be read until the last handle is
+    /// dropped, and is locked as long.
+    pub async fn close(&self) -> Result<(), StorageError> {
+        self.shared().closing.store(true, Ordering::Release);
+        // Already closed if nobody receives.
+        let _ = self.0.queue.send(Message::Close).await;
+        let storage = self.clone();
+        tokio::task::spawn_blocking(move || storage.0.worker.join())
+            .await
+            .map_err(io::Error::other)?;
+        match self.shared().health.usable() {
+            Ok(()) | Err(StorageError::Closed) => Ok(()),
+            broken => broken,
+        }
+    }
+
+    /// Stores a version with its component, and the key with it. Durable when it returns. True if the
+    /// version is new.
+    pub async fn put_version(
+        &self,
+        version: SuiteVersion,
+        component: Bytes,
+        key: Option<IdempotencyKey>,
+    ) -> Result<bool, StorageError> {
+        self.shared().check_new_work()?;
+        self.write_ahead(vec![(version.digest, component.clone())]).await;
+        self.change(Change::PutVersion { version: Box::new(version), component, key }).await
+    }
+
+    /// Forgets the suite, its versions and policy; its runs and files stay. False if there was none.
+    pub async fn delete_suite(&self, suite: &SuiteId) -> Result<bool, StorageError> {
+        self.change(Change::Delete { suite: suite.clone() }).await
+    }
+
+    /// Sets what the operator grants to a suite, be it there already or not.
+    pub async fn put_policy(&self, suite: &SuiteId, policy: &Policy) -> Result<(), StorageError> {
+        let change = Change::PutPolicy { suite: suite.clone(), policy: record::encode(policy)? };
+        self.change(change).await.map(drop)
+    }
+
+    async fn change(&self, change: Change) -> Result<bool, StorageError> {
+        self.shared().check_new_work()?;
+        let (reply, answer) = oneshot::channel();
+        let sent = self.0.queue.send(Message::Change(change, reply)).await;
+        sent.map_err(|_| self.shared().ended())?;
+        answer.await.map_err(|_| StorageError::Broken("the committing thread panicked".into()))?
+    }
+
+    /// A component's or artifact's bytes. Also where the compile cache reads components from.
+    pub async fn blob(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        let (storage, digest) = (self.clone(), *digest);
+        tokio::task::spawn_blocking(move || storage.shared().blobs.get(&digest))
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    /// The next number of a run of this suite; numbers may have gaps, never repeat.
+    pub fn next_run_number(&self, suite: &SuiteId) -> Result<u64, StorageError> {
+        self.shared().numbers.next(&self.shared().database, suite)
+    }
+
+    /// Queues an event for storing; waits only while the queue is full. `AttemptFinished` has its
+    /// detail (and its artifacts' content) taken out and stored apart. An event with a key stores the
+    /// key in the same batch; if the key is taken by then, nothing is stored, and the receipt gives
+    /// [`StorageError::KeyTaken`] or [`StorageError::KeyReused`]. While the disk is full, `RunQueued`
+    /// and `RetryRequested` get [`StorageError::Full`], other events wait.
+    pub async fn append(
+        &self,
+        run: RunId,
+        kind: EventKind,
+        key: Option<IdempotencyKey>,
+    ) -> Receipt {
+        let (reply, receipt) = oneshot::channel();
+        match self.prepare(run, kind, key).await {
+            Ok(append) => {
+                let message = Message::Append(Box::new(append), reply);
+                if let Err(refused) = self.0.queue.send(message).await {
+                    refused.0.fail(&self.shared().ended());
+                }
+            }
+            // The receipt is here, so it is received.
+            Err(error) => drop(reply.send(Err(Arc::new(error)))),
+        }
+        receipt
+    }
+
+    async fn prepare(
+        &self,
+        run: RunId,
+        kind: EventKind,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Append, StorageError> {
+        let mut append = Append::new(run, kind, key)?;
+        if append.asks_for_work() {
+            self.shared().check_new_work()?;
+        }
+        self.shared().health.usable()?;
+        let most = self.shared().settings.queue_bytes.max(1);
+        let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).min(most);
+        let room = self.0.room.clone().acquire_many_owned(bytes).await;
+        append.room = Some(room.map_err(|_| StorageError::Closed)?);
+        self.write_ahead(append.contents.clone()).await;
+        Ok(append)
+    }
+
+    /// Writes files while other events are stored; the committing thread then finds them there. What
+    /// fails here it tries again, and reports.
+    async fn write_ahead(&self, contents: Vec<(Digest, Bytes)>) {
+        if contents.is_empty() {
+            return;
+        }
+        let storage = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            storage.shared().check_room()?;
+            for (digest, content) in &contents {
+                storage.shared().blobs.put(digest, content)?;
+            }
+            Ok::<_, StorageError>(())
+        });
+        if let Ok(Err(error)) = written.await {
+            tracing::debug!(%error, "failed to write files ahead");
+        }
+    }
+
+    /// What an earlier request with this key made, if it is durable and not forgotten.
+    pub fn earlier_answer(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<EarlierAnswer>, StorageError> {
+        let shared = self.shared();
+        let digest = idempotency::digest(key);
+        let now = Timestamp::now();
+        let found = idempotency::find(&shared.database, &digest, &shared.settings, now)?;
+        let Some(answered) = found else { return Ok(None) };
+        let answer = answered.to(&key.request)?;
+        let pending = match &answer {
+            EarlierAnswer::Event { run, seq } => {
+                shared.pending.seq(*run).is_some_and(|last| last < *seq)
+            }
+            EarlierAnswer::Version { .. } => false,
+        };
+        Ok(if pending { None } else { Some(answer) })
+    }
+
+    /// The run of a suite with that number.
+    pub fn run_by_number(
+        &self,
+        suite: &SuiteId,
+        number: u64,
+    ) -> Result<Option<RunId>, StorageError> {
+        let id = self.shared().database.get_raw(&keys::numbered(suite, number))?;
+        let id = id.and_then(|id| id.as_ref().try_into().ok()).map(RunId::from_bytes);
+        // A run whose first event is not yet durable is not there yet.
+        match id {
+            Some(id) => Ok(self.summary(id)?.map(|_| id)),
+            None => Ok(None),
+        }
+    }
+
+    /// Bytes on disk, for the metric. Slow when first called.
+    pub fn disk_bytes(&self) -> u64 {
+        self.shared().database.disk_bytes() + self.shared().blobs.disk_bytes()
+    }
+
+    /// How many batches were made durable since the store was opened.
+    pub fn syncs(&self) -> u64 {
+        self.shared().database.syncs()
+    }
+
+    /// How many messages wait to be stored, of [`StorageSettings::queue`] at most.
+    pub fn waiting(&self) -> usize {
+        self.0.queue.max_capacity() - self.0.queue.capacity()
+    }
+
+    /// Whether writes are taken at present, and if not, why.
+    pub fn healthy(&self) -> Result<(), StorageError> {
+        self.shared().check_new_work()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.worker.shared
+    }
+}
+
+/// Takes the lock of the directory, which ends with the process or when the file is closed.
+fn lock(dir: &Path) -> Result<File, StorageError> {
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked(dir.to_owned())),
+        Err(error) => Err(io::Error::from(error).into()),
+    }
+}

@@ -1,0 +1,141 @@
+//! Suites, their versions and their policies. A policy's secrets are stored in clear: the directory
+//! is open to the server's user alone.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::durable::Database;
+use super::{Page, Paged, Storage, StorageError, cursor, keys, record, values};
+use crate::model::{Digest, Policy, SuiteId, SuiteVersion};
+
+impl Storage {
+    /// One version of a suite.
+    pub fn version(
+        &self,
+        suite: &SuiteId,
+        digest: &Digest,
+    ) -> Result<Option<SuiteVersion>, StorageError> {
+        version(&self.shared().database, suite, digest)
+    }
+
+    /// The version of a suite that was uploaded last.
+    pub fn newest_version(&self, suite: &SuiteId) -> Result<Option<SuiteVersion>, StorageError> {
+        match newest(&self.shared().database, suite)? {
+            Some((_, digest)) => self.version(suite, &digest),
+            None => Ok(None),
+        }
+    }
+
+    /// The versions of a suite, newest first.
+    pub fn versions(
+        &self,
+        suite: &SuiteId,
+        page: &Page,
+    ) -> Result<Paged<SuiteVersion>, StorageError> {
+        cursor::page(&self.shared().database, &keys::versions(suite), page, |rest| {
+            match keys::read_version_at(rest) {
+                Some((_, digest)) => self.version(suite, &digest),
+                None => Ok(None),
+            }
+        })
+    }
+
+    /// The newest version of each suite, the suite with the newest first.
+    pub fn suites(&self, page: &Page) -> Result<Paged<SuiteVersion>, StorageError> {
+        cursor::page(&self.shared().database, keys::SUITES, page, |rest| match keys::read_suite_at(
+            rest,
+        ) {
+            Some(suite) => self.newest_version(&suite),
+            None => Ok(None),
+        })
+    }
+
+    /// What the operator granted to a suite; none if nothing was ever said.
+    pub fn policy(&self, suite: &SuiteId) -> Result<Option<Policy>, StorageError> {
+        let record = values::get(&self.shared().database, &keys::policy(suite))?;
+        record.map(|bytes| record::decode(&bytes)).transpose()
+    }
+}
+
+fn version(
+    database: &Database,
+    suite: &SuiteId,
+    digest: &Digest,
+) -> Result<Option<SuiteVersion>, StorageError> {
+    let record = values::get(database, &keys::version(suite, digest))?;
+    record.map(|bytes| record::decode(&bytes)).transpose()
+}
+
+/// When the newest version stands in the list as uploaded, and its digest.
+fn newest(
+    database: &Database,
+    suite: &SuiteId,
+) -> Result<Option<(Timestamp, Digest)>, StorageError> {
+    let start = keys::versions(suite);
+    let first = database.scan(&start).keys().next().transpose()?;
+    Ok(first.and_then(|key| keys::read_version_at(&key[start.len()..])))
+}
+
+/// Adds a version to the batch; false if it is there already. A batch may hold one change of a suite.
+pub(super) fn stage_version(
+    database: &Database,
+    batch: &mut sled::Batch,
+    version: &SuiteVersion,
+) -> Result<bool, StorageError> {
+    let suite = &version.suite;
+    let key = keys::version(suite, &version.digest);
+    if database.get_raw(&key)?.is_some() {
+        return Ok(false);
+    }
+    let newest = newest(database, suite)?;
+    // The last upload is the newest, even if the clock was set back since the one before.
+    let at = newest.map_or(version.created_at, |(before, _)| {
+        version
+            .created_at
+            .max(before.saturating_add(SignedDuration::from_micros(1)).unwrap_or(before))
+    });
+    if let Some((before, _)) = newest {
+        batch.remove(keys::suite_at(before, suite));
+    }
+    values::put(batch, &key, &record::encode(version)?);
+    batch.insert(keys::version_at(suite, at, &version.digest), &[]);
+    batch.insert(keys::suite_at(at, suite), &[]);
+    Ok(true)
+}
+
+/// Adds a policy to the batch, in place of the one before.
+pub(super) fn stage_policy(
+    database: &Database,
+    batch: &mut sled::Batch,
+    suite: &SuiteId,
+    policy: &[u8],
+) -> Result<(), StorageError> {
+    let key = keys::policy(suite);
+    values::remove(database, batch, &key)?;
+    values::put(batch, &key, policy);
+    Ok(())
+}
+
+/// Forgets a suite with the batch; false if there was none. The highest run number stays, so that
+/// no number is given twice.
+pub(super) fn stage_removal(
+    database: &Database,
+    batch: &mut sled::Batch,
+    suite: &SuiteId,
+) -> Result<bool, StorageError> {
+    let policy = keys::policy(suite);
+    let mut found = database.get_raw(&policy)?.is_some();
+    values::remove(database, batch, &policy)?;
+    if let Some((at, _)) = newest(database, suite)? {
+        batch.remove(keys::suite_at(at, suite));
+        found = true;
+    }
+    let start = keys::versions(suite);
+    for key in database.scan(&start).keys() {
+        let key = key?;
+        if let Some((_, digest)) = keys::read_version_at(&key[start.len()..]) {
+            values::remove(database, batch, &keys::version(suite, &digest))?;
+        }
+        batch.remove(key);
+    }
+    Ok(found)
+}

@@ -1,0 +1,157 @@
+//! The store through its handle, with a disk whose free space the test sets.
+
+mod runs;
+mod suites;
+mod writing;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::{
+    Artifact, Attempt, AttemptDetail, Counts, LogLine, PlannedTest, Run, RunRequest, RunSpec,
+    Source, Stage, SuiteDescription, TestStatus,
+};
+
+/// An open store, what it told its listener, and its disk.
+struct Opened {
+    storage: Storage,
+    told: Arc<Mutex<Vec<Arc<RunEvent>>>>,
+    free: Arc<AtomicU64>,
+}
+
+fn open_with(dir: &TempDir, settings: StorageSettings) -> Opened {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let free = Arc::new(AtomicU64::new(u64::MAX));
+    let on_stored: OnStored = {
+        let told = told.clone();
+        Box::new(move |events| told.lock().unwrap().extend_from_slice(events))
+    };
+    let free_space: FreeSpace = {
+        let free = free.clone();
+        Box::new(move || Ok(free.load(Ordering::Acquire)))
+    };
+    let storage =
+        Storage::open_with(&dir.path().join("store"), settings, on_stored, free_space).unwrap();
+    Opened { storage, told, free }
+}
+
+fn open(dir: &TempDir) -> Opened {
+    open_with(dir, StorageSettings::default())
+}
+
+fn suite(name: &str) -> SuiteId {
+    name.parse().unwrap()
+}
+
+fn version(name: &str, component: &Bytes) -> SuiteVersion {
+    SuiteVersion {
+        suite: suite(name),
+        digest: Digest::of(component),
+        description: SuiteDescription::default(),
+        imports: vec!["wasi:cli/exit@0.2.0".into()],
+        size_bytes: component.len() as u64,
+        created_at: Timestamp::now(),
+    }
+}
+
+fn spec(suite: &SuiteId, number: u64, reference: Option<&str>, tests: usize) -> RunSpec {
+    let test = |n: usize| PlannedTest {
+        name: format!("test {n}"),
+        soft: false,
+        timeout_ms: None,
+        max_attempts: 1,
+        skip: None,
+    };
+    RunSpec {
+        id: RunId::new(),
+        number,
+        suite: suite.clone(),
+        version: Digest::of(b"component"),
+        created_at: Timestamp::now(),
+        request: RunRequest { reference: reference.map(Into::into), ..Default::default() },
+        timeout_ms: 1000,
+        parallelism: 1,
+        repeat: 1,
+        tests: (0..tests).map(test).collect(),
+    }
+}
+
+fn attempt(detail: Option<AttemptDetail>, artifacts: Vec<Artifact>) -> Box<Attempt> {
+    Box::new(Attempt {
+        number: 1,
+        round: 1,
+        status: TestStatus::Passed,
+        cause: None,
+        soft: false,
+        message: None,
+        location: None,
+        started_at: Timestamp::now(),
+        duration_ms: 1,
+        fuel_used: Some(1000),
+        memory_peak_bytes: 1 << 20,
+        logs_truncated: false,
+        limits_hit: vec![],
+        artifacts,
+        detail: detail.map(Box::new),
+    })
+}
+
+fn detail(lines: usize) -> AttemptDetail {
+    let line = |n: usize| LogLine {
+        at: Timestamp::UNIX_EPOCH,
+        source: Source::Stdout,
+        // Hexadecimal digits of a digest: text that does not compress to nothing.
+        text: Digest::of(&n.to_be_bytes()).hex(),
+    };
+    AttemptDetail { log: (0..lines).map(line).collect(), ..Default::default() }
+}
+
+fn queued(spec: &RunSpec) -> EventKind {
+    EventKind::RunQueued { spec: Box::new(spec.clone()) }
+}
+
+fn finished(status: RunStatus) -> EventKind {
+    EventKind::RunFinished { status, message: None, counts: Counts::default() }
+}
+
+fn key(key: &str, request: &[u8]) -> IdempotencyKey {
+    IdempotencyKey { key: key.into(), request: Digest::of(request) }
+}
+
+fn all() -> Page {
+    Page { limit: 1000, cursor: None }
+}
+
+impl Opened {
+    /// Stores an event and waits until it is durable.
+    async fn store(&self, run: RunId, kind: EventKind) -> u64 {
+        self.storage.append(run, kind, None).await.await.unwrap().unwrap()
+    }
+
+    async fn refused(&self, run: RunId, kind: EventKind) -> Arc<StorageError> {
+        self.storage.append(run, kind, None).await.await.unwrap().unwrap_err()
+    }
+
+    async fn queue(&self, suite: &str, reference: Option<&str>) -> RunId {
+        let spec = spec(&suite.parse().unwrap(), 1, reference, 1);
+        self.store(spec.id, queued(&spec)).await;
+        spec.id
+    }
+
+    /// Closes the store, and opens it again.
+    async fn reopen(self, dir: &TempDir) -> Self {
+        self.storage.close().await.unwrap();
+        drop(self);
+        open(dir)
+    }
+
+    fn list(&self, query: &RunQuery) -> Vec<RunId> {
+        let runs = self.storage.runs(query, &all()).unwrap();
+        assert_eq!(runs.next_cursor, None);
+        runs.items.iter().map(|run| run.id).collect()
+    }
+}

@@ -1,0 +1,110 @@
+//! Suites, versions and policies.
+
+use super::*;
+
+#[tokio::test]
+async fn a_version_is_stored_once_with_its_component() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let component = Bytes::from_static(b"\0asm component");
+    let version = version("team/api", &component);
+    assert!(opened.storage.put_version(version.clone(), component.clone(), None).await.unwrap());
+    assert!(!opened.storage.put_version(version.clone(), component.clone(), None).await.unwrap());
+    let opened = opened.reopen(&dir).await;
+    let storage = &opened.storage;
+    assert_eq!(storage.version(&version.suite, &version.digest).unwrap(), Some(version.clone()));
+    assert_eq!(storage.newest_version(&version.suite).unwrap(), Some(version.clone()));
+    assert_eq!(storage.blob(&version.digest).await.unwrap(), Some(component));
+    assert_eq!(storage.version(&suite("team/other"), &version.digest).unwrap(), None);
+    assert_eq!(storage.blob(&Digest::of(b"other")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn one_version_uploaded_many_times_at_once_is_new_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let component = Bytes::from_static(b"component");
+    let version = version("team/api", &component);
+    let uploads =
+        (0..50).map(|_| opened.storage.put_version(version.clone(), component.clone(), None));
+    let new = futures::future::join_all(uploads).await;
+    assert_eq!(new.into_iter().filter(|new| *new.as_ref().unwrap()).count(), 1);
+    assert_eq!(opened.storage.versions(&version.suite, &all()).unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn suites_and_versions_are_listed_newest_upload_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let storage = &opened.storage;
+    for n in 0..7_u8 {
+        for name in ["a", "b", "c"] {
+            let component = Bytes::from(vec![n]);
+            let mut version = version(name, &component);
+            // The clock is set back; what was uploaded last is still the newest.
+            version.created_at = Timestamp::from_second(1000 - i64::from(n)).unwrap();
+            storage.put_version(version, component, None).await.unwrap();
+        }
+    }
+    let component = Bytes::from_static(b"late");
+    storage.put_version(version("a", &component), component, None).await.unwrap();
+
+    let newest = storage.newest_version(&suite("b")).unwrap().unwrap();
+    assert_eq!(newest.digest, Digest::of(&[6]));
+    let mut page = Page { limit: 3, cursor: None };
+    let mut digests = Vec::new();
+    loop {
+        let versions = storage.versions(&suite("b"), &page).unwrap();
+        digests.extend(versions.items.iter().map(|version| version.digest));
+        page.cursor = versions.next_cursor;
+        if page.cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(digests, (0..7).rev().map(|n| Digest::of(&[n])).collect::<Vec<_>>());
+    let suites = storage.suites(&all()).unwrap().items;
+    assert_eq!(suites.iter().filter(|version| version.suite == suite("a")).count(), 1);
+    assert_eq!(suites.len(), 3);
+    assert_eq!(suites[0].suite, suite("a"));
+}
+
+#[tokio::test]
+async fn a_deleted_suite_leaves_its_runs_and_can_be_uploaded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let storage = &opened.storage;
+    let component = Bytes::from_static(b"component");
+    let mut version = version("team/api", &component);
+    // So large that it is stored in several parts.
+    version.imports = (0..2000).map(|n| Digest::of(&usize::to_be_bytes(n)).hex()).collect();
+    let id = version.suite.clone();
+    assert!(!storage.delete_suite(&id).await.unwrap());
+    storage.put_version(version.clone(), component.clone(), None).await.unwrap();
+    assert_eq!(storage.newest_version(&id).unwrap().as_ref(), Some(&version));
+    storage.put_policy(&id, &Policy::default()).await.unwrap();
+    let run = opened.queue("team/api", None).await;
+    assert!(storage.delete_suite(&id).await.unwrap());
+    assert_eq!(storage.version(&id, &version.digest).unwrap(), None);
+    assert_eq!(storage.newest_version(&id).unwrap(), None);
+    assert_eq!(storage.policy(&id).unwrap(), None);
+    assert!(storage.suites(&all()).unwrap().items.is_empty());
+    assert!(storage.versions(&id, &all()).unwrap().items.is_empty());
+    assert_eq!(storage.shared().database.scan(b"+").count(), 0, "parts were left");
+    assert!(storage.run(run).unwrap().is_some());
+    assert!(storage.next_run_number(&id).unwrap() > 1, "a number was given twice");
+    assert!(storage.put_version(version, component, None).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_policy_is_replaced_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let id = suite("api");
+    assert_eq!(opened.storage.policy(&id).unwrap(), None);
+    for secrets in [1, 500, 2] {
+        let secret = |n: usize| (format!("secret {n}"), Digest::of(&n.to_be_bytes()).hex());
+        let policy = Policy { secrets: (0..secrets).map(secret).collect(), ..Default::default() };
+        opened.storage.put_policy(&id, &policy).await.unwrap();
+        assert_eq!(opened.storage.policy(&id).unwrap(), Some(policy));
+    }
+}

@@ -1,0 +1,273 @@
+//! One call of one guest, from a new store to what it left behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::WasiCtxBuilder;
+
+use super::bindings::tests::SuiteDescription;
+use super::context::{self, ContextCtx, Record};
+use super::deadline::SharedDeadline;
+use super::fs::FsCtx;
+use super::http::{HttpCtx, HttpShared};
+use super::limits::{LimitsHit, ResourceCounter};
+use super::log::{FinishedLog, Log, Stdio};
+use super::prepared::Prepared;
+use super::random::RandomCtx;
+use super::state::{ConfigCtx, State};
+use super::tcp::TcpCtx;
+use super::traffic::Traffic;
+use super::trap::DeadlinePassed;
+use super::{Engines, convert};
+use crate::metrics::Metrics;
+use crate::model::{Exchange, Limits, LogLine, Outcome, Policy, Stage, Value};
+
+/// What to call, and under which terms.
+pub(super) struct Terms {
+    pub(super) call: Call,
+    pub(super) metered: bool,
+    pub(super) number: u32,
+    pub(super) policy: Arc<Policy>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) params: Arc<BTreeMap<String, String>>,
+    pub(super) values: Arc<Vec<Value>>,
+    pub(super) timeout: Duration,
+    pub(super) not_after: Option<Instant>,
+    pub(super) cancel: CancellationToken,
+    pub(super) live: Option<mpsc::Sender<LogLine>>,
+}
+
+/// What all calls share.
+pub(super) struct Host {
+    pub(super) engines: Engines,
+    pub(super) http: HttpShared,
+    pub(super) metrics: Metrics,
+    /// No memory may be larger, whatever the limits say.
+    pub(super) largest_memory: u64,
+}
+
+/// What parts of a call share with each other.
+struct Shares {
+    deadline: SharedDeadline,
+    latest: Instant,
+    hits: LimitsHit,
+    traffic: Traffic,
+}
+
+/// Which of the suite's functions.
+pub(super) enum Call {
+    Describe,
+    Stage(Stage),
+}
+
+/// What it answered.
+pub(super) enum Answer {
+    Description(Box<SuiteDescription>),
+    Outcome(Outcome),
+}
+
+/// How the call ended.
+pub(super) enum Ending {
+    Returned(Answer),
+    Failed(wasmtime::Error),
+    TimedOut,
+    Cancelled,
+}
+
+/// A call that has ended, and what it left behind.
+pub(super) struct Execution {
+    pub(super) ending: Ending,
+    /// Whether the instance had been made before it ended.
+    pub(super) instantiated: bool,
+    pub(super) started_at: Timestamp,
+    pub(super) started: Instant,
+    pub(super) ended: Instant,
+    /// From the start to the deadline as it was in the end.
+    pub(super) timeout: Duration,
+    pub(super) fuel_used: Option<u64>,
+    pub(super) memory_limit: u64,
+    pub(super) memory_peak: u64,
+    pub(super) limits: Arc<Limits>,
+    pub(super) hits: LimitsHit,
+    pub(super) record: Record,
+    pub(super) log: FinishedLog,
+    pub(super) exchanges: Vec<Exchange>,
+}
+
+/// Makes a store and an instance, calls, and takes everything down again.
+pub(super) async fn execute(host: &Host, prepared: &Prepared, terms: Terms) -> Execution {
+    let _ticking = host.engines.guest_runs();
+    let (started_at, started) = (Timestamp::now(), Instant::now());
+    let latest = latest(started, &terms);
+    let first = started.checked_add(terms.timeout).map_or(latest, |at| at.min(latest));
+    let deadline = SharedDeadline::new(first);
+    let limits = terms.limits.clone();
+    let hits = LimitsHit::default();
+    let traffic = Traffic::new(limits.clone(), hits.clone(), host.metrics.clone());
+    let shares = Shares { deadline, latest, hits, traffic };
+    let (tcp, stopped) = tcp(host, &terms, &shares).await;
+    let fuel = (terms.metered && limits.fuel > 0).then_some(limits.fuel);
+    let state = state(host, &terms, &shares, tcp);
+    let Shares { deadline, hits, traffic, .. } = shares;
+    let mut store = Store::new(host.engines.get(terms.metered), state);
+    bound(&mut store, &limits, terms.metered, &deadline);
+
+    let mut instantiated = false;
+    let ending = match stopped {
+        Some(ending) => ending,
+        None => {
+            let call = call(&mut store, prepared, terms.call, &mut instantiated);
+            until_the_end(call, &deadline, &terms.cancel).await
+        }
+    };
+
+    let ended = Instant::now();
+    let fuel_used = fuel.map(|fuel| fuel - store.get_fuel().unwrap_or(0).min(fuel));
+    let state = store.into_data();
+    let (memory_limit, memory_peak) =
+        (state.resources.memory_limit(), state.resources.peak_memory());
+    Execution {
+        ending,
+        instantiated,
+        started_at,
+        started,
+        ended,
+        timeout: deadline.at().saturating_duration_since(started),
+        fuel_used,
+        memory_limit,
+        memory_peak,
+        limits,
+        hits,
+        log: state.context.log.finish(),
+        record: state.context.record,
+        exchanges: traffic.finish(),
+    }
+}
+
+/// The moment beyond which nothing extends the deadline.
+fn latest(started: Instant, terms: &Terms) -> Instant {
+    let longest = Duration::from_millis(terms.limits.max_timeout_ms);
+    // A hundred years where the sum is beyond what the clock can hold.
+    let far = || started + Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let latest = started.checked_add(longest).unwrap_or_else(far);
+    terms.not_after.map_or(latest, |not_after| latest.min(not_after))
+}
+
+/// Looks up the names that TCP connections may go to; without any, at once. Says how the call has
+/// ended if it did so meanwhile.
+async fn tcp(host: &Host, terms: &Terms, shares: &Shares) -> (TcpCtx, Option<Ending>) {
+    let resolver = host.http.resolver();
+    let ending = tokio::select! {
+        biased;
+        tcp = TcpCtx::new(&terms.policy, shares.traffic.clone(), resolver) => return (tcp, None),
+        () = terms.cancel.cancelled() => Ending::Cancelled,
+        () = tokio::time::sleep_until(shares.deadline.at().into()) => Ending::TimedOut,
+    };
+    let nothing = Policy::default();
+    (TcpCtx::new(&nothing, shares.traffic.clone(), resolver).await, Some(ending))
+}
+
+fn state(host: &Host, terms: &Terms, shares: &Shares, tcp: TcpCtx) -> State {
+    let Terms { policy, limits, params, values, live, .. } = terms;
+    let Shares { deadline, latest, hits, traffic } = shares;
+    let log = Log::new(limits, policy.clone(), values.clone(), live.clone(), hits.clone());
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdout(log.stream(Stdio::Stdout)).stderr(log.stream(Stdio::Stderr));
+    for (name, value) in &policy.env {
+        wasi.env(name, value);
+    }
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
+    let context = context::Terms {
+        limits: limits.clone(),
+        running: matches!(terms.call, Call::Stage(_)),
+        number: terms.number,
+        latest: *latest,
+        values: values.clone(),
+    };
+    State {
+        wasi: wasi.build(),
+        table,
+        config: ConfigCtx::new(policy.clone(), params.clone()),
+        random: RandomCtx::new(limits, hits.clone()),
+        fs: FsCtx::new(limits, hits.clone()),
+        http: HttpCtx::new(host.http.clone(), policy.clone(), traffic.clone(), deadline.clone()),
+        tcp,
+        context: ContextCtx::new(context, log, deadline.clone(), hits.clone()),
+        resources: ResourceCounter::new(limits, host.largest_memory, hits.clone()),
+    }
+}
+
+/// Sets every bound that the engine itself keeps.
+fn bound(store: &mut Store<State>, limits: &Limits, metered: bool, deadline: &SharedDeadline) {
+    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    store.limiter(|state| &mut state.resources);
+    store.set_hostcall_fuel(size(limits.host_call_bytes));
+    store.set_max_component_handles(size(limits.handles));
+    if metered {
+        let fuel = if limits.fuel == 0 { u64::MAX } else { limits.fuel };
+        // Fails only on an engine that does not count fuel.
+        _ = store.set_fuel(fuel);
+    }
+    let deadline = deadline.clone();
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        if deadline.remaining().is_zero() {
+            return Err(DeadlinePassed.into());
+        }
+        // Not `UpdateDeadline::Yield`: that wakes itself at once, and tokio would run it again before
+        // everybody else (wasmtime#10667).
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+}
+
+async fn call(
+    store: &mut Store<State>,
+    prepared: &Prepared,
+    call: Call,
+    instantiated: &mut bool,
+) -> wasmtime::Result<Answer> {
+    let suite = prepared.pre.instantiate_async(&mut *store).await?;
+    *instantiated = true;
+    let tests = suite.handoff_suite_tests();
+    let outcome = match call {
+        Call::Describe => {
+            let description = tests.call_describe(store).await?;
+            return Ok(Answer::Description(Box::new(description)));
+        }
+        Call::Stage(Stage::Setup) => convert::outcome(tests.call_setup(store).await?),
+        Call::Stage(Stage::Test(name)) => convert::outcome(tests.call_run(store, &name).await?),
+        Call::Stage(Stage::Teardown) => convert::teardown(tests.call_teardown(store).await?),
+    };
+    Ok(Answer::Outcome(outcome))
+}
+
+/// Drives `call` until it ends, its deadline passes or it is cancelled. Dropping it then ends a guest
+/// that waits in a host call; one that computes ends in the epoch callback.
+async fn until_the_end(
+    call: impl Future<Output = wasmtime::Result<Answer>>,
+    deadline: &SharedDeadline,
+    cancel: &CancellationToken,
+) -> Ending {
+    let mut call = std::pin::pin!(call);
+    loop {
+        let at = deadline.at();
+        tokio::select! {
+            biased;
+            result = &mut call => return result.map_or_else(Ending::Failed, Ending::Returned),
+            () = cancel.cancelled() => return Ending::Cancelled,
+            // The guest may have moved the deadline meanwhile.
+            () = tokio::time::sleep_until(at.into()) => {
+                if deadline.at() <= at {
+                    return Ending::TimedOut;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The sandbox: runs a suite's functions in WebAssembly under hard limits, each in a store and an
+//! instance of its own, and tells in full how that went.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `suite` | [`Sandbox`]: describe a suite, run one attempt |
+//! | `prepared`, `execute`, `verdict` | a linked suite; one call of it; what its end means |
+//! | `settings` | what an operator sets |
+//! | `engine` | the two engines, their pools, the clock that interrupts guests |
+//! | `state` | what a store holds, and the linker |
+//! | `bindings`, `convert` | the WIT world as Rust, and its types as the model's |
+//! | `context`, `log`, `random`, `fs`, `http`, `tcp` | what a guest may call, one capability each |
+//! | `traffic`, `address` | what HTTP and TCP share: record, bounds, where names lead |
+//! | `limits`, `deadline` | bounds on memory, tables, instances; and on time |
+//! | `secrets` | masks secrets in every text that leaves |
+//! | `trap`, `panic` | why a guest did not return, in words |
+//!
+//! A guest's failure is a value in the [`Attempt`](crate::model::Attempt). A store whose guest
+//! trapped, timed out or was cancelled is dropped, as every store is after one call.
+
+mod address;
+mod bindings;
+mod context;
+mod convert;
+mod deadline;
+mod engine;
+mod execute;
+mod fs;
+mod http;
+mod limits;
+mod log;
+mod panic;
+mod prepared;
+mod random;
+mod secrets;
+mod settings;
+mod state;
+mod suite;
+mod tcp;
+mod traffic;
+mod trap;
+mod verdict;
+
+pub use engine::{EngineError, Engines, config};
+pub use settings::SandboxSettings;
+pub use suite::{AttemptOrder, DescribeError, Described, Sandbox, SandboxError};
+
+#[cfg(test)]
+mod tests;

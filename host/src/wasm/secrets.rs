@@ -1,0 +1,199 @@
+//! Masks secret values in every text that leaves the sandbox.
+//!
+//! The patterns may come from a hostile guest, so the search takes time proportional to the text
+//! whatever they are: one step of the automaton for each byte, and of all matches that end at a byte
+//! only the longest is looked at.
+
+use std::borrow::Cow;
+
+use aho_corasick::automaton::Automaton;
+use aho_corasick::nfa::contiguous::NFA;
+use aho_corasick::{Anchored, MatchKind};
+
+/// What stands in a text in place of a secret.
+pub(crate) const MASK: &str = "***";
+
+/// Lines of a secret of many lines are searched for by themselves, because a log has only lines; the
+/// shortest such line that is. Shorter ones (`}`) would mask half of every text.
+const SHORTEST_LINE: usize = 4;
+
+/// Finds secrets in texts.
+#[derive(Default)]
+pub(crate) struct Masker {
+    secrets: Vec<String>,
+    automaton: Option<NFA>,
+    longest: usize,
+}
+
+impl Masker {
+    /// Looks for `secrets`; empty ones are ignored.
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut masker = Self::default();
+        masker.add(secrets);
+        masker
+    }
+
+    /// Looks for these as well. False if there was nothing new among them.
+    pub(crate) fn add<'a>(&mut self, secrets: impl IntoIterator<Item = &'a str>) -> bool {
+        let before = self.secrets.len();
+        for secret in secrets {
+            let lines = secret.lines().map(str::trim).filter(|l| l.len() >= SHORTEST_LINE);
+            for pattern in std::iter::once(secret).chain(lines.filter(|l| *l != secret)) {
+                if !pattern.is_empty() && !self.secrets.iter().any(|known| known == pattern) {
+                    self.secrets.push(pattern.to_owned());
+                }
+            }
+        }
+        if self.secrets.len() == before {
+            return false;
+        }
+        self.longest = self.secrets.iter().map(String::len).max().unwrap_or(0);
+        // Building fails only beyond 2^31 states, far above what the limit `secret_bytes` and the
+        // size of a policy let through; and then no text may pass, see `mask`.
+        self.automaton = NFA::builder().match_kind(MatchKind::Standard).build(&self.secrets).ok();
+        true
+    }
+
+    /// The length of the longest secret in bytes; 0 if there is none.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// `text` with every secret in it masked.
+    pub(crate) fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.mask_start(text, text.len())
+    }
+
+    /// The first `end` bytes of `text`, with every secret masked that begins in them. `end` must be a
+    /// boundary between characters.
+    pub(crate) fn mask_start<'a>(&self, text: &'a str, end: usize) -> Cow<'a, str> {
+        if self.secrets.is_empty() || end == 0 {
+            return Cow::Borrowed(&text[..end]);
+        }
+        let Some(automaton) = &self.automaton else { return Cow::Owned(MASK.to_owned()) };
+        let found = ranges(automaton, text.as_bytes());
+        if found.is_empty() {
+            return Cow::Borrowed(&text[..end]);
+        }
+        let mut masked = String::with_capacity(end);
+        let mut at = 0;
+        for (from, to) in found.into_iter().filter(|(from, _)| *from < end) {
+            masked.push_str(&text[at..from]);
+            masked.push_str(MASK);
+            at = to;
+        }
+        if at < end {
+            masked.push_str(&text[at..end]);
+        }
+        Cow::Owned(masked)
+    }
+
+    /// `content` with every secret in it masked; none if there is no secret in it.
+    pub(crate) fn mask_bytes(&self, content: &[u8]) -> Option<Vec<u8>> {
+        if self.secrets.is_empty() {
+            return None;
+        }
+        let Some(automaton) = &self.automaton else { return Some(MASK.into()) };
+        let found = ranges(automaton, content);
+        if found.is_empty() {
+            return None;
+        }
+        let mut masked = Vec::with_capacity(content.len());
+        let mut at = 0;
+        for (from, to) in found {
+            masked.extend_from_slice(&content[at..from]);
+            masked.extend_from_slice(MASK.as_bytes());
+            at = to;
+        }
+        masked.extend_from_slice(&content[at..]);
+        Some(masked)
+    }
+
+    /// Whether there is a secret in `text`.
+    pub(crate) fn finds(&self, text: &str) -> bool {
+        matches!(self.mask(text), Cow::Owned(_))
+    }
+
+    /// Masks in place.
+    pub(crate) fn apply(&self, text: &mut String) {
+        if let Cow::Owned(masked) = self.mask(text) {
+            *text = masked;
+        }
+    }
+}
+
+/// Where secrets are, in order; overlapping ones are joined. The ends are boundaries between
+/// characters, because the patterns and the text are UTF-8.
+fn ranges(automaton: &NFA, text: &[u8]) -> Vec<(usize, usize)> {
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    let Ok(mut state) = automaton.start_state(Anchored::No) else { return vec![(0, text.len())] };
+    for (index, byte) in text.iter().enumerate() {
+        state = automaton.next_state(Anchored::No, state, *byte);
+        if !automaton.is_match(state) {
+            continue;
+        }
+        // The first match of a state is the state's own pattern, the others are its suffixes.
+        let length = automaton.pattern_len(automaton.match_pattern(state, 0));
+        let (mut from, to) = (index + 1 - length, index + 1);
+        while let Some((last_from, _)) = found.pop_if(|(_, last_to)| *last_to > from) {
+            from = from.min(last_from);
+        }
+        found.push((from, to));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_wherever_they_stand() {
+        let masker = Masker::new(["hunter2", "größe", "", "b"]);
+        assert_eq!(masker.mask("x hunter2, größe."), "x ***, ***.");
+        assert_eq!(masker.mask("hunter2hunter2 b"), "****** ***");
+        assert_eq!(masker.mask("hunter"), "hunter");
+        assert_eq!(Masker::default().mask("hunter2"), "hunter2");
+    }
+
+    #[test]
+    fn what_is_no_text_is_masked_too() {
+        let masker = Masker::new(["hunter2"]);
+        assert_eq!(masker.mask_bytes(b"\xff hunter2 \xfe").unwrap(), b"\xff *** \xfe");
+        assert_eq!(masker.mask_bytes(b"\xff hunter"), None);
+        assert_eq!(Masker::default().mask_bytes(b"hunter2"), None);
+    }
+
+    #[test]
+    fn overlapping_and_nested_secrets_leave_nothing() {
+        let masker = Masker::new(["abc", "bcd", "c", "xabcdy"]);
+        assert_eq!(masker.mask("-abcd-"), "-***-");
+        assert_eq!(masker.mask("-xabcdy-"), "-***-");
+        assert_eq!(masker.mask("-xabcd-"), "-x***-");
+    }
+
+    #[test]
+    fn the_lines_of_a_key_are_masked_one_by_one() {
+        let masker = Masker::new(["-----BEGIN-----\nMIIEvQ\n}\n"]);
+        assert_eq!(masker.mask("MIIEvQ"), MASK);
+        assert_eq!(masker.mask("{}"), "{}");
+        assert_eq!(masker.mask("-----BEGIN-----\nMIIEvQ\n}\n"), MASK);
+    }
+
+    #[test]
+    fn a_cut_does_not_show_the_start_of_a_secret() {
+        let masker = Masker::new(["hunter2"]);
+        assert_eq!(masker.mask_start("see hunter2 there", 7), "see ***");
+        assert_eq!(masker.mask_start("see hunter2 there", 13), "see *** t");
+        assert_eq!(masker.mask_start("see hunter2 there", 3), "see");
+    }
+
+    #[test]
+    fn a_secret_that_is_added_later_is_masked_from_then_on() {
+        let mut masker = Masker::new(["a1"]);
+        assert!(masker.add(["b2"]));
+        assert!(!masker.add(["b2"]));
+        assert_eq!(masker.mask("a1 b2"), "*** ***");
+        assert_eq!(masker.longest(), 2);
+    }
+}

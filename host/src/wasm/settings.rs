@@ -1,0 +1,72 @@
+//! What an operator sets of the sandbox.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Limits;
+
+/// Settings of the sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SandboxSettings {
+    /// Attempts and describes at the same time; more wait. Sizes the pools: 256.
+    pub concurrent_attempts: usize,
+    /// How often a guest that computes is asked whether its time is up, in microseconds: 250.
+    pub tick_us: u64,
+    /// The limits of an attempt whose suite's policy sets none.
+    pub limits: Limits,
+    /// How long `describe` may take, in milliseconds: 5 s.
+    pub describe_timeout_ms: u64,
+    /// A file with further certificate authorities, in PEM, that outgoing HTTPS requests trust.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Whether instances are made in pools of reserved address space. Without pools an attempt costs
+    /// two to three times as much; where the address space is too small for them the server does
+    /// without by itself. On.
+    pub pooling: bool,
+    /// The most that any suite's `memory_bytes` has an effect up to; the size of the pools' slots: 1 GiB.
+    pub max_memory_bytes: u64,
+    /// The most that any suite's `table_elements` has an effect up to for one table: 100,000.
+    pub max_table_elements: usize,
+    /// Linear memories that one component may have: 16. One with more than two takes the place of
+    /// several attempts.
+    pub memories_per_component: u32,
+    /// Tables that one component may have: 64. One with more than eight takes the place of several
+    /// attempts.
+    pub tables_per_component: u32,
+    /// How much of a slot's linear memory stays resident between attempts: 2 MiB. The server's memory
+    /// when idle is at most this, and the next two, times the most attempts that ever ran at the same
+    /// time plus `unused_warm_slots`, and no more than those attempts touched.
+    pub linear_memory_keep_resident_bytes: usize,
+    /// How much of a slot's tables stays resident between attempts: 1 MiB.
+    pub table_keep_resident_bytes: usize,
+    /// How much of a slot's stack stays resident between attempts: 64 KiB.
+    pub stack_keep_resident_bytes: usize,
+    /// Slots that stay prepared for a component that does not run at the moment, before another
+    /// component takes one of them instead of a fresh one: 16.
+    pub unused_warm_slots: u32,
+    /// Components that stay linked and ready; the least recently used goes first: 32.
+    pub prepared_suites: usize,
+}
+
+impl Default for SandboxSettings {
+    fn default() -> Self {
+        Self {
+            concurrent_attempts: 256,
+            tick_us: 250,
+            limits: Limits::default(),
+            describe_timeout_ms: 5_000,
+            tls_ca_file: None,
+            pooling: true,
+            max_memory_bytes: 1 << 30,
+            max_table_elements: 100_000,
+            memories_per_component: 16,
+            tables_per_component: 64,
+            linear_memory_keep_resident_bytes: 2 << 20,
+            table_keep_resident_bytes: 1 << 20,
+            stack_keep_resident_bytes: 64 << 10,
+            unused_warm_slots: 16,
+            prepared_suites: 32,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Describes suites and runs attempts, as many at a time as there are slots.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::execute::{Answer, Call, Ending, Execution, Host, Terms, execute};
+use super::http::HttpShared;
+use super::prepared::{Prepared, PreparedSuites};
+use super::{Engines, SandboxSettings, convert, verdict};
+use crate::compile::Loaded;
+use crate::metrics::Metrics;
+use crate::model::{
+    Attempt, AttemptDetail, Cause, InvalidDescription, Limits, LogLine, Name, Policy, Stage,
+    SuiteDescription, TestStatus, Value,
+};
+
+/// Runs suites. Cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox(Arc<Inner>);
+
+struct Inner {
+    settings: SandboxSettings,
+    host: Arc<Host>,
+    prepared: PreparedSuites,
+    /// One permit for each of the pool's slots: when there is none, attempts wait.
+    slots: Arc<Semaphore>,
+    all_slots: u32,
+}
+
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// wasmtime does not take what we offer to guests.
+    #[error("link what guests may import: {0:#}")]
+    Link(wasmtime::Error),
+    /// There is something wrong with `tls_ca_file`.
+    #[error(transparent)]
+    Tls(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why there is no description.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DescribeError {
+    /// The guest's doing.
+    #[error("describe the suite: it {0}")]
+    Guest(String),
+    /// It answered, but not what the contract asks for.
+    #[error("describe the suite: {0}")]
+    Invalid(#[from] InvalidDescription),
+    /// The platform's own fault.
+    #[error("describe the suite: {0}")]
+    Host(String),
+}
+
+/// What a component calls itself and what is in it.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The namespace that it names, if it names one.
+    pub namespace: Option<Name>,
+    /// Its name.
+    pub name: Name,
+    /// The rest, checked.
+    pub description: SuiteDescription,
+}
+
+/// Everything an attempt needs to know.
+#[derive(Clone)]
+pub struct AttemptOrder {
+    /// The suite.
+    pub component: Loaded,
+    /// Setup, a test, or teardown.
+    pub stage: Stage,
+    /// Which round of a repeated run, counted from 1.
+    pub round: u32,
+    /// Which attempt in this round, counted from 1.
+    pub number: u32,
+    /// What is granted.
+    pub policy: Arc<Policy>,
+    /// The server's limits with the policy's patch applied.
+    pub limits: Arc<Limits>,
+    /// The run's parameters.
+    pub params: Arc<BTreeMap<String, String>>,
+    /// Values set so far in this run.
+    pub values: Arc<Vec<Value>>,
+    /// The first deadline, counted from the moment it starts.
+    pub timeout: Duration,
+    /// No extension goes beyond this (the run's deadline); the attempt ends there as a timeout too.
+    pub not_after: Option<Instant>,
+    /// Ends the attempt with status `cancelled`.
+    pub cancel: CancellationToken,
+    /// Gets log lines as they come; lines are dropped when it is full.
+    pub live: Option<mpsc::Sender<LogLine>>,
+}
+
+/// Why a guest did not get to run.
+enum NotRun {
+    Cancelled,
+    Late,
+    Host(String),
+}
+
+impl Sandbox {
+    /// A sandbox on `engines`, which were made with the same settings.
+    pub fn new(
+        settings: SandboxSettings,
+        engines: Engines,
+        metrics: Metrics,
+    ) -> Result<Self, SandboxError> {
+        let prepared =
+            PreparedSuites::new(&engines, settings.prepared_suites).map_err(SandboxError::Link)?;
+        let http = HttpShared::new(settings.tls_ca_file.as_deref())
+            .map_err(|error| SandboxError::Tls(Box::new(error)))?;
+        let largest_memory = settings.max_memory_bytes;
+        let host = Arc::new(Host { engines, http, metrics, largest_memory });
+        let all_slots = u32::try_from(settings.concurrent_attempts.max(1)).unwrap_or(u32::MAX);
+        let permits = (all_slots as usize).min(Semaphore::MAX_PERMITS);
+        let slots = Arc::new(Semaphore::new(permits));
+        Ok(Self(Arc::new(Inner { settings, host, prepared, slots, all_slots })))
+    }
+
+    /// Asks the component what it is: under a short deadline, and without network, parameters and
+    /// configuration.
+    pub async fn describe(&self, component: &Loaded) -> Result<Described, DescribeError> {
+        let inner = &self.0;
+        let prepared = inner.prepared.get(component).map_err(DescribeError::Host)?;
+        let permit = inner.slot(&prepared).await.map_err(DescribeError::Host)?;
+        let terms = Terms {
+            call: Call::Describe,
+            metered: component.metered,
+            number: 1,
+            policy: Arc::default(),
+            limits: Arc::new(inner.settings.limits.clone()),
+            params: Arc::default(),
+            values: Arc::default(),
+            timeout: Duration::from_millis(inner.settings.describe_timeout_ms),
+            not_after: None,
+            cancel: CancellationToken::new(),
+            live: None,
+        };
+        let mut execution = self.run(prepared, permit, terms).await.map_err(DescribeError::Host)?;
+        let Ending::Returned(Answer::Description(described)) = execution.ending else {
+            return Err(verdict::of_describe(&mut execution));
+        };
+        let (namespace, name, description) = convert::description(*described)
+            .map_err(|error| DescribeError::Guest(format!("has a bad name: {error}")))?;
+        description.check(&execution.limits)?;
+        Ok(Described { namespace, name, description })
+    }
+
+    /// Waits for a free slot, calls `started`, and runs the guest. Never fails: whatever goes wrong
+    /// is in the attempt, which always has its detail. An attempt that does not get to run, because
+    /// it is cancelled or its run's deadline passes while it waits, never calls `started`. Dropping
+    /// the future ends the guest.
+    pub async fn attempt(&self, order: AttemptOrder, started: impl FnOnce() + Send) -> Attempt {
+        let (round, number) = (order.round, order.number);
+        let (prepared, permit) = match self.0.wait(&order).await {
+            Ok(ready) => ready,
+            Err(reason) => return not_run(round, number, Timestamp::now(), reason),
+        };
+        started();
+        let (started_at, since) = (Timestamp::now(), Instant::now());
+        let attempt = match self.run(prepared, permit, terms(order)).await {
+            Ok(execution) => verdict::of_attempt(round, number, execution),
+            Err(error) => {
+                let mut attempt = not_run(round, number, started_at, NotRun::Host(error));
+                let took = since.elapsed().as_millis();
+                attempt.duration_ms = u64::try_from(took).unwrap_or(u64::MAX);
+                attempt
+            }
+        };
+        attempt.limits_hit.iter().for_each(|limit| self.0.host.metrics.limit_hit(*limit));
+        attempt
+    }
+
+    /// Runs the guest in a task of its own, so that a panic of the host ends this attempt alone, and
+    /// attempts that are awaited together run on all threads.
+    async fn run(
+        &self,
+        prepared: Arc<Prepared>,
+        permit: OwnedSemaphorePermit,
+        terms: Terms,
+    ) -> Result<Execution, String> {
+        let host = self.0.host.clone();
+        in_its_own_task(async move {
+            let execution = execute(&host, &prepared, terms).await;
+            drop(permit);
+            execution
+        })
+        .await
+    }
+}
+
+/// Runs `future` so that its panic is an error here, and that dropping this ends it.
+async fn in_its_own_task<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> Result<T, String> {
+    AbortOnDropHandle::new(tokio::spawn(future)).await.map_err(|error| {
+        tracing::error!(%error, "an attempt ended by a mistake of the host");
+        "the host made a mistake while the guest ran; the server's log has more".to_owned()
+    })
+}
+
+impl Inner {
+    /// What an attempt needs before it can start.
+    async fn wait(
+        &self,
+        order: &AttemptOrder,
+    ) -> Result<(Arc<Prepared>, OwnedSemaphorePermit), NotRun> {
+        if order.cancel.is_cancelled() {
+            return Err(NotRun::Cancelled);
+        }
+        let prepared = self.prepared.get(&order.component).map_err(NotRun::Host)?;
+        let late = async {
+            match order.not_after {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            permit = self.slot(&prepared) => Ok((prepared.clone(), permit.map_err(NotRun::Host)?)),
+            () = order.cancel.cancelled() => Err(NotRun::Cancelled),
+            () = late => Err(NotRun::Late),
+        }
+    }
+
+    /// Waits for as many slots as the component takes.
+    async fn slot(&self, prepared: &Prepared) -> Result<OwnedSemaphorePermit, String> {
+        let (wanted, all) = (prepared.slots, self.all_slots);
+        if wanted > all {
+            return Err(format!(
+                "the component has so many memories or tables that it takes {wanted} slots, and \
+                 there are {all}: raise `concurrent_attempts`"
+            ));
+        }
+        let permit = self.slots.clone().acquire_many_owned(wanted).await;
+        permit.map_err(|_| "the sandbox is closed".to_owned())
+    }
+}
+
+fn terms(order: AttemptOrder) -> Terms {
+    Terms {
+        call: Call::Stage(order.stage),
+        metered: order.component.metered,
+        number: order.number,
+        policy: order.policy,
+        limits: order.limits,
+        params: order.params,
+        values: order.values,
+        timeout: order.timeout,
+        not_after: order.not_after,
+        cancel: order.cancel,
+        live: order.live,
+    }
+}
+
+/// The attempt of a guest that did not get to run, or whose task was lost.
+fn not_run(round: u32, number: u32, started_at: Timestamp, reason: NotRun) -> Attempt {
+    let (status, cause, message) = match reason {
+        NotRun::Cancelled => (TestStatus::Cancelled, None, None),
+        NotRun::Late => {
+            let message = "its run's deadline passed while it waited for a free slot".to_owned();
+            (TestStatus::Failed, Some(Cause::Timeout), Some(message))
+        }
+        NotRun::Host(message) => (TestStatus::Error, Some(Cause::Host), Some(message)),
+    };
+    Attempt {
+        number,
+        round,
+        status,
+        cause,
+        soft: false,
+        message,
+        location: None,
+        started_at,
+        duration_ms: 0,
+        fuel_used: None,
+        memory_peak_bytes: 0,
+        logs_truncated: false,
+        limits_hit: Vec::new(),
+        artifacts: Vec::new(),
+        detail: Some(Box::<AttemptDetail>::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_host_is_an_error_of_one_attempt() {
+        let error = in_its_own_task::<()>(async { panic!("a bug") }).await.unwrap_err();
+        let attempt = not_run(1, 2, Timestamp::now(), NotRun::Host(error));
+        assert_eq!((attempt.status, attempt.cause), (TestStatus::Error, Some(Cause::Host)));
+        assert!(attempt.detail.is_some());
+    }
+}

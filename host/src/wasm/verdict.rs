@@ -1,0 +1,198 @@
+//! What a call that has ended means: for an attempt, or for a description.
+
+use super::execute::{Answer, Ending, Execution};
+use super::limits::cut_message;
+use super::log::FinishedLog;
+use super::secrets::Masker;
+use super::suite::DescribeError;
+use super::trap::{self, Circumstances, Explanation, in_words};
+use crate::model::{
+    Artifact, Attempt, AttemptDetail, Cause, Digest, Failure, Frame, Location, Outcome, TestStatus,
+    Value,
+};
+
+/// How an attempt ended.
+#[derive(Default)]
+struct Verdict {
+    status: TestStatus,
+    cause: Option<Cause>,
+    message: Option<String>,
+    location: Option<Location>,
+    backtrace: Vec<Frame>,
+    further: Vec<Failure>,
+}
+
+/// The attempt that `execution` was.
+pub(super) fn of_attempt(round: u32, number: u32, mut execution: Execution) -> Attempt {
+    let Verdict { status, cause, message, location, backtrace, further } = judge(&mut execution);
+    let Execution { record, log, exchanges, ended, .. } = &mut execution;
+    let mut detail = AttemptDetail {
+        log: std::mem::take(&mut log.lines),
+        log_dropped_bytes: log.dropped_bytes,
+        backtrace,
+        further_failures: further,
+        exchanges: std::mem::take(exchanges),
+        spans: record.take_spans(*ended),
+        sub_results: std::mem::take(&mut record.sub_results),
+        values: std::mem::take(&mut record.values),
+    };
+    mask(&log.masker, &mut detail);
+    let mut artifacts = std::mem::take(&mut record.artifacts);
+    artifacts.iter_mut().for_each(|artifact| mask_artifact(&log.masker, artifact));
+    let duration = execution.ended.duration_since(execution.started);
+    Attempt {
+        number,
+        round,
+        status,
+        cause,
+        soft: execution.record.soft,
+        message,
+        location,
+        started_at: execution.started_at,
+        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        fuel_used: execution.fuel_used,
+        memory_peak_bytes: execution.memory_peak,
+        logs_truncated: detail.log_dropped_bytes > 0,
+        limits_hit: execution.hits.take(),
+        artifacts,
+        detail: Some(Box::new(detail)),
+    }
+}
+
+/// Why `describe` did not answer.
+pub(super) fn of_describe(execution: &mut Execution) -> DescribeError {
+    let message = match explain(execution) {
+        Some(Explanation { cause: Cause::Timeout, .. }) => {
+            format!("did not answer within {}", in_words(execution.timeout))
+        }
+        Some(Explanation { cause: Cause::Host, message, .. }) => {
+            return DescribeError::Host(message);
+        }
+        Some(Explanation { cause: Cause::Panic, message, location, .. }) => match location {
+            Some(Location { file, line, .. }) => format!("panicked at {file}:{line}: {message}"),
+            None => format!("panicked: {message}"),
+        },
+        Some(explanation) => explanation.message,
+        None => return DescribeError::Host("it was stopped".into()),
+    };
+    let mut message = message;
+    execution.log.masker.apply(&mut message);
+    cut_message(&mut message, &execution.limits, &execution.hits);
+    DescribeError::Guest(message)
+}
+
+/// Why the guest did not return; none if it did, or was cancelled.
+fn explain(execution: &Execution) -> Option<Explanation> {
+    let Execution { ending, limits, memory_limit, hits, log, timeout, instantiated, .. } =
+        execution;
+    match ending {
+        Ending::Returned(_) | Ending::Cancelled => None,
+        Ending::TimedOut => Some(Explanation::timeout(*timeout)),
+        Ending::Failed(error) => {
+            let (memory_limit, timeout, instantiated) = (*memory_limit, *timeout, *instantiated);
+            let log = &log.lines;
+            let known = Circumstances { limits, memory_limit, hits, log, timeout, instantiated };
+            Some(trap::explain(error, &known))
+        }
+    }
+}
+
+fn judge(execution: &mut Execution) -> Verdict {
+    let explanation = explain(execution);
+    let mut reported = std::mem::take(&mut execution.record.failures);
+    let ending = std::mem::replace(&mut execution.ending, Ending::Cancelled);
+    let mut own = match (ending, explanation) {
+        (Ending::Cancelled, _) => Verdict { status: TestStatus::Cancelled, ..Verdict::default() },
+        (Ending::Returned(Answer::Outcome(outcome)), _) => of_outcome(outcome),
+        (_, Some(explanation)) => of_explanation(explanation),
+        // A stage never answers with a description.
+        (_, None) => Verdict { status: TestStatus::Error, ..Verdict::default() },
+    };
+    let Execution { log: FinishedLog { masker, .. }, limits, hits, .. } = &*execution;
+    if let Some(message) = &mut own.message {
+        masker.apply(message);
+        cut_message(message, limits, hits);
+    }
+    // These were cut when they were reported.
+    reported.iter_mut().for_each(|failure| masker.apply(&mut failure.message));
+    // What was reported wins over how the call ended, except where that says nothing of the test.
+    if reported.is_empty() || matches!(own.status, TestStatus::Cancelled | TestStatus::Error) {
+        return Verdict { further: reported, ..own };
+    }
+    let first = reported.remove(0);
+    let trapped = matches!(own.cause, Some(Cause::Trap | Cause::Panic));
+    if let Some(message) = own.message
+        && own.status == TestStatus::Failed
+        && !trapped
+        && message != first.message
+    {
+        reported.push(Failure { message, location: own.location });
+    }
+    Verdict {
+        status: TestStatus::Failed,
+        cause: Some(if trapped { Cause::Panic } else { Cause::Assertion }),
+        message: Some(first.message),
+        location: first.location,
+        backtrace: own.backtrace,
+        further: reported,
+    }
+}
+
+fn of_outcome(outcome: Outcome) -> Verdict {
+    match outcome {
+        Outcome::Passed => Verdict { status: TestStatus::Passed, ..Verdict::default() },
+        Outcome::Skipped { reason } => {
+            let message = Some(reason);
+            Verdict { status: TestStatus::Skipped, message, ..Verdict::default() }
+        }
+        Outcome::Failed(Failure { message, location }) => Verdict {
+            status: TestStatus::Failed,
+            cause: Some(Cause::Assertion),
+            message: Some(message),
+            location,
+            ..Verdict::default()
+        },
+    }
+}
+
+fn of_explanation(explanation: Explanation) -> Verdict {
+    let Explanation { cause, message, location, backtrace } = explanation;
+    let status = if cause == Cause::Host { TestStatus::Error } else { TestStatus::Failed };
+    let (cause, message) = (Some(cause), Some(message));
+    Verdict { status, cause, message, location, backtrace, further: Vec::new() }
+}
+
+fn mask_artifact(masker: &Masker, artifact: &mut Artifact) {
+    masker.apply(&mut artifact.name);
+    masker.apply(&mut artifact.media_type);
+    if let Some(masked) = masker.mask_bytes(&artifact.content) {
+        artifact.size_bytes = masked.len() as u64;
+        artifact.digest = Digest::of(&masked);
+        artifact.content = masked.into();
+    }
+}
+
+/// Masks the texts of the detail that are not masked yet; but values, which stay in
+/// clear for the suite: one that has a secret in it becomes secret itself.
+fn mask(masker: &Masker, detail: &mut AttemptDetail) {
+    let AttemptDetail { spans, sub_results, values, exchanges, .. } = detail;
+    for span in spans {
+        masker.apply(&mut span.name);
+        span.attributes.iter_mut().for_each(|(_, value)| masker.apply(value));
+    }
+    for part in sub_results {
+        masker.apply(&mut part.name);
+        match &mut part.outcome {
+            Outcome::Passed => {}
+            Outcome::Failed(failure) => masker.apply(&mut failure.message),
+            Outcome::Skipped { reason } => masker.apply(reason),
+        }
+    }
+    for Value { value, secret, .. } in values {
+        *secret |= masker.finds(value);
+    }
+    for exchange in exchanges {
+        masker.apply(&mut exchange.url);
+        exchange.error.iter_mut().for_each(|error| masker.apply(error));
+    }
+}

@@ -1,0 +1,307 @@
+//! The command line against a real server, and `handoff test` without one.
+
+use std::path::Path;
+
+use handoff_tests::{Handoff, Server, Settings, Target, guest_file};
+use serde_json::{Value, json};
+
+use crate::steps;
+
+/// `handoff` with these words as arguments.
+fn handoff(line: &str) -> Handoff {
+    Handoff::new(&line.split_whitespace().collect::<Vec<_>>())
+}
+
+/// The same for a server.
+fn at(server: &Server, line: &str) -> Handoff {
+    handoff(line).variable("HANDOFF_SERVER", server.url())
+}
+
+fn file(name: &str) -> String {
+    guest_file(name).to_str().expect("the target directory has a plain name").to_owned()
+}
+
+#[track_caller]
+fn assert_says(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not said:\n{text}");
+    }
+}
+
+/// A server with this guest.
+async fn server_with(guest: &str) -> Server {
+    let server = Server::start().await;
+    server.client().upload_guest(guest).await;
+    server
+}
+
+#[tokio::test]
+async fn the_exit_code_of_a_test_without_a_server_tells_how_it_ended() {
+    let (ten, flaky, hello) = (file("ten"), file("flaky"), file("hello"));
+    for (line, code, words) in [
+        (format!("test {ten}"), 0, &["9 tests run: 8 passed", "1 skipped", "counts_attempts"][..]),
+        (format!("test {hello}"), 100, &["FAIL", "arithmetic still works", "Summary"]),
+        (format!("test {flaky} steady"), 0, &["1 test"]),
+        (format!("test {flaky} --fail-on-flaky assertion"), 101, &["flaky"]),
+        (format!("test {flaky} assertion"), 0, &["TRY 1"]),
+        (format!("test {ten} --list"), 0, &["adds\nsplits\n"]),
+    ] {
+        let ended = handoff(&line).run().await;
+        assert_says(&ended.expect(code), words);
+    }
+    for (line, code, words) in [
+        (format!("test {ten} nothing-of-that-name"), 4, &["no test"][..]),
+        (format!("test {ten} ("), 2, &["regular expression"]),
+        ("test no-such-file.wasm".into(), 2, &["no-such-file.wasm"]),
+        (format!("test {ten} --no-such-flag"), 2, &["--no-such-flag"]),
+        (format!("test {}", file("describe-traps")), 2, &["describe"]),
+    ] {
+        let ended = handoff(&line).run().await;
+        assert_says(&ended.failure(code), words);
+    }
+}
+
+#[tokio::test]
+async fn a_test_without_a_server_reaches_what_it_is_granted_and_writes_reports() {
+    let target = Target::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let steps = file("steps");
+    let url = target.url();
+    let granted = format!("test {steps} --allow-http {url} --config target={url}");
+    handoff(&granted).run().await.expect(0);
+    let denied = format!("test {steps} --config target={url} --report junit=r.xml -o json");
+    let ended = handoff(&denied).directory(home.path()).run().await;
+    assert_says(&ended.stderr, &["FAIL"]);
+    let report: Value = serde_json::from_str(&ended.expect(100)).unwrap();
+    assert_eq!(report["status"], "failed");
+    let junit = std::fs::read_to_string(home.path().join("r.xml")).unwrap();
+    assert!(junit.starts_with("<?xml"));
+}
+
+#[tokio::test]
+async fn uploading_running_and_looking_back_work_together() {
+    let server = Server::start().await;
+    let upload = format!("upload {}", file("hello"));
+    assert_says(&at(&server, &upload).run().await.expect(0), &["uploaded", "default/hello"]);
+    assert_says(&at(&server, &upload).run().await.expect(0), &["already there"]);
+    let version: Value =
+        serde_json::from_str(&at(&server, &format!("{upload} -o json")).run().await.expect(0))
+            .unwrap();
+    assert_eq!(version["suite"]["name"], "hello");
+    assert_says(&at(&server, "suites").run().await.expect(0), &["default/hello", "sha256:"]);
+
+    let told = at(&server, "run hello --reference v1 --param a=b").run().await.expect(100);
+    assert_says(&told, &["PASS", "passes", "FAIL", "arithmetic still works", "Summary", "SKIP"]);
+    let told = at(&server, "run hello passes -o json").run().await;
+    assert_says(&told.stderr, &["passes"]);
+    let run: Value = serde_json::from_str(&told.expect(0)).unwrap();
+    assert_eq!((&run["status"], &run["number"]), (&json!("passed"), &json!(2)));
+
+    let runs = at(&server, "runs --suite hello --status failed").run().await.expect(0);
+    assert_says(&runs, &["default/hello#1", "failed", "v1"]);
+    assert!(!runs.contains("#2"), "{runs}");
+    let listed = at(&server, "runs -o json --limit 1").run().await.expect(0);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["items"][0]["id"], run["id"]);
+    let cursor = listed["next_cursor"].as_str().unwrap();
+    let rest = at(&server, &format!("runs --cursor {cursor}")).run().await.expect(0);
+    assert_says(&rest, &["#1"]);
+    assert_says(&at(&server, "runs hello#1").run().await.expect(0), &["fails softly", "(flaky)"]);
+
+    let logs = at(&server, "logs hello#1 passes").run().await.expect(0);
+    assert_says(&logs, &["is masked wherever people could see it"]);
+    assert!(!logs.contains("open sesame"), "{logs}");
+    let lines = at(&server, "logs hello#1 -o json").run().await.expect(0);
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{lines}");
+}
+
+#[tokio::test]
+async fn a_run_is_told_live() {
+    let target = Target::start().await;
+    let server = steps::server(Settings::default(), &target).await;
+    let line = "run steps --param run=a --param path-step-2=/hold/a";
+    let mut run = at(&server, line).start();
+    run.wait_for("step-1").await;
+    steps::wait_until_held(&target, "a", 1).await;
+    target.release("a");
+    assert_says(&run.ended().await.expect(0), &["step-5", "5 tests run: 5 passed"]);
+}
+
+#[tokio::test]
+async fn waiting_too_long_and_detaching_leave_the_run_alone() {
+    let target = Target::start().await;
+    let server = steps::server(Settings::default(), &target).await;
+    let client = server.client();
+    let held = "run steps --param run=a --param path-step-2=/hold/a";
+    let told = at(&server, &format!("{held} --wait 1ms")).run().await.failure(103);
+    assert_says(&told, &["it goes on"]);
+    let id = at(&server, &format!("{held} --detach")).run().await.expect(0);
+    target.release("a");
+    assert_eq!(client.finished(id.trim()).await["status"], "passed");
+    let first = client.json("/suites/default/steps/runs/1").await;
+    assert_eq!(client.finished(first["id"].as_str().unwrap()).await["status"], "passed");
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_the_run_and_twice_only_the_command() {
+    let target = Target::start().await;
+    let server = steps::server(Settings::default(), &target).await;
+    let client = server.client();
+    let held = "run steps --param run=a --param path-step-2=/hold/a";
+    let mut run = at(&server, held).start();
+    run.wait_for("step-1").await;
+    steps::wait_until_held(&target, "a", 1).await;
+    run.interrupt();
+    assert_says(&run.ended().await.expect(130), &["cancelled"]);
+    assert_eq!(client.json("/suites/default/steps/runs/1").await["status"], "cancelled");
+
+    // Teardown holds the run, so that the command waits for its end after the first.
+    let held = "run steps --param run=b --param path-step-2=/hold/b --param path-teardown=/hold/c";
+    let mut run = at(&server, held).start();
+    run.wait_for("step-1").await;
+    steps::wait_until_held(&target, "b", 1).await;
+    run.interrupt();
+    steps::wait_until_held(&target, "c", 1).await;
+    run.interrupt();
+    run.ended().await.expect(130);
+    target.release("c");
+    let second = client.json("/suites/default/steps/runs/2").await;
+    let ended = client.finished(second["id"].as_str().unwrap()).await;
+    assert_eq!(ended["status"], "cancelled");
+    assert_eq!(ended["teardown"]["status"], "passed");
+}
+
+#[tokio::test]
+async fn a_test_without_a_server_stops_on_ctrl_c_too() {
+    let target = Target::start().await;
+    let (steps, url) = (file("steps"), target.url());
+    let line = format!(
+        "test {steps} --allow-http {url} --config target={url} --param run=a \
+         --param path-step-2=/hold/a"
+    );
+    let mut test = handoff(&line).start();
+    test.wait_for("step-1").await;
+    steps::wait_until_held(&target, "a", 1).await;
+    test.interrupt();
+    test.ended().await.expect(130);
+    let is_teardown = |seen: &[handoff_tests::Seen]| {
+        seen.iter().any(|request| request.query.get("test").is_some_and(|test| test == "teardown"))
+    };
+    target.wait_for("teardown ran", is_teardown).await;
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_and_its_failed_tests_are_tried_again() {
+    let target = Target::start().await;
+    let server = steps::server(Settings::default(), &target).await;
+    let client = server.client();
+    let held = "run steps --param run=a --param path-step-2=/hold/a --detach";
+    let id = at(&server, held).run().await.expect(0);
+    steps::wait_until_held(&target, "a", 1).await;
+    assert_says(&at(&server, "retry steps#1").run().await.failure(96), &["not ended"]);
+    at(&server, "cancel steps#1").run().await.expect(0);
+    assert_eq!(client.finished(id.trim()).await["status"], "cancelled");
+    assert_says(&at(&server, "cancel steps#1").run().await.failure(96), &["already ended"]);
+
+    let failing = "run steps --param path-step-3=/status/500";
+    at(&server, failing).run().await.expect(100);
+    let again = at(&server, "retry steps#2").run().await.expect(100);
+    assert_says(&again, &["step-3"]);
+    assert!(!again.contains("step-1"), "only what failed runs again:\n{again}");
+    assert_says(&at(&server, "retry steps#3").run().await.failure(96), &["steps"]);
+}
+
+#[tokio::test]
+async fn a_policy_is_set_added_to_and_shown_without_secrets() {
+    let server = server_with("noop").await;
+    let set = "policy set noop --allow-http http://localhost:1 --secret-env token=MY_TOKEN";
+    let policy = at(&server, set).variable("MY_TOKEN", "hunter2").run().await.expect(0);
+    assert!(!policy.contains("hunter2"), "{policy}");
+    at(&server, "policy set noop --add --config a=b").run().await.expect(0);
+    let policy: Value =
+        serde_json::from_str(&at(&server, "policy get noop").run().await.expect(0)).unwrap();
+    assert_eq!(policy["allow_http"], json!(["http://localhost:1"]));
+    assert_eq!(
+        (&policy["secrets"], &policy["config"]),
+        (&json!({"token": null}), &json!({"a": "b"}))
+    );
+    at(&server, "policy set noop").run().await.failure(2);
+    let nothing = at(&server, "policy set noop --nothing").run().await.expect(0);
+    let nothing: Value = serde_json::from_str(&nothing).unwrap();
+    assert_eq!(nothing["allow_http"], json!([]));
+    at(&server, "policy get nowhere").run().await.failure(96);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_or_refuses_is_told_as_such() {
+    let server = server_with("noop").await;
+    // Bound and not listening: nobody else can take the port meanwhile.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let away = format!("http://{}", closed.local_addr().unwrap());
+    for line in ["runs", "suites", "run noop", "logs noop#1", "policy get noop"] {
+        let told = handoff(line).variable("HANDOFF_SERVER", &away).run().await.failure(96);
+        assert_says(&told, &[&away]);
+    }
+    assert_says(&at(&server, "run nowhere").run().await.failure(96), &["default/nowhere"]);
+    assert_says(&at(&server, "runs nothing#1").run().await.failure(96), &["nothing"]);
+    at(&server, "run noop no-such-test").run().await.failure(4);
+    at(&server, "run noop (").run().await.failure(2);
+    handoff("runs --server nonsense").run().await.failure(2);
+    let upload = format!("upload {}", file("describe-empty"));
+    assert_says(&at(&server, &upload).run().await.failure(96), &["no tests"]);
+}
+
+#[tokio::test]
+async fn reports_of_a_run_are_written_and_have_the_same_verdicts() {
+    let home = tempfile::tempdir().unwrap();
+    let server = server_with("hello").await;
+    let reports =
+        ["junit", "json", "go-test", "tap"].map(|form| format!("--report {form}={form}.out"));
+    let line = format!("run hello {}", reports.join(" "));
+    at(&server, &line).directory(home.path()).run().await.expect(100);
+    let read = |form: &str| read(home.path(), form);
+    assert!(read("junit").starts_with("<?xml") && read("tap").starts_with("TAP version 14\n"));
+    let json: Value = serde_json::from_str(&read("json")).unwrap();
+    assert_eq!(json["counts"]["failed"], 2);
+    assert_eq!(
+        read("go-test").matches("\"Action\":\"fail\"").count(),
+        3,
+        "two tests and the suite"
+    );
+    let bad = at(&server, "run hello --report pdf=x").run().await;
+    bad.failure(2);
+}
+
+fn read(home: &Path, form: &str) -> String {
+    std::fs::read_to_string(home.join(format!("{form}.out"))).unwrap()
+}
+
+#[tokio::test]
+async fn output_is_plain_unless_colours_are_asked_for() {
+    let hello = file("hello");
+    for (line, variable, colours) in [
+        (format!("test {hello} passes"), ("UNUSED", "1"), false),
+        (format!("test {hello} passes"), ("NO_COLOR", "1"), false),
+        (format!("test {hello} passes"), ("CI", "true"), false),
+        (format!("test {hello} passes --color always"), ("UNUSED", "1"), true),
+        (format!("test {hello} passes --color never"), ("UNUSED", "1"), false),
+    ] {
+        let told = handoff(&line).variable(variable.0, variable.1).run().await.expect(0);
+        assert_eq!(told.contains('\u{1b}'), colours, "{line} {variable:?}:\n{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn inspecting_a_component_tells_what_it_could_reach() {
+    let told = handoff(&format!("inspect {}", file("http"))).run().await.expect(0);
+    assert_says(&told, &["handoff:suite/tests", "wasi:http/outgoing-handler", "allow_http"]);
+    let told = handoff(&format!("inspect {} --tests -o json", file("ten"))).run().await.expect(0);
+    let json: Value = serde_json::from_str(&told).unwrap();
+    assert!(json.to_string().contains("counts_attempts"), "{json:#}");
+    handoff("inspect no-such-file").run().await.failure(2);
+    let module = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(module.path(), b"\0asm\x01\0\0\0").unwrap();
+    let line = format!("inspect {}", module.path().display());
+    assert_says(&handoff(&line).run().await.failure(2), &["core module"]);
+}

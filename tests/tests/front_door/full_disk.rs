@@ -1,0 +1,78 @@
+//! A disk that really runs full, where the tests may mount one: a small file system in memory.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use handoff_tests::{Server, Settings, guest, salted};
+use serde_json::json;
+
+/// How large the disk is.
+const SIZE: &str = "size=24m";
+
+/// A mounted file system. Taken away when this is dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// None where tests may not mount: the setting `storage.min_free_bytes` is tested everywhere.
+    fn mount(at: &Path) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(at);
+        let mounted = mount.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily, so that a server that a failed test left behind does not hold it.
+        _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_runs_full_is_told_and_loses_nothing_that_was_stored() {
+    // Once with some space kept free, once to the last byte.
+    for kept_free in [4 << 20, 0] {
+        let mut server = Server::start().await;
+        server.kill9().await;
+        let Some(disk) = Disk::mount(&server.data()) else { return };
+        let settings = Settings::default().flag("storage-min-free-bytes", kept_free);
+        let server = server.restart_with(settings).await;
+        let client = server.client();
+        let mut versions = vec![client.upload_guest("noop").await];
+        let run = client.run("noop", &json!({})).await;
+        let mut salt = 0;
+        let refused = loop {
+            salt += 1;
+            assert!(salt < 1_000, "the disk does not run full");
+            let upload = client.upload_request(salted(&guest("self-check"), salt));
+            let answer = client.send(upload).await;
+            if !answer.status.is_success() {
+                break answer;
+            }
+            versions.push(answer.body);
+        };
+        assert!(refused.problem(507).contains("free"));
+        let path = format!("/runs/{}", run["id"].as_str().unwrap());
+        assert_eq!(client.json(&path).await, run);
+        assert!(client.get("/healthz").await.status.is_success());
+
+        // What cached compiled code takes can be had again.
+        let mut server = server;
+        server.kill9().await;
+        std::fs::remove_dir_all(server.data().join("compiled")).unwrap();
+        let server =
+            server.restart_with(Settings::default().flag("storage-min-free-bytes", 0)).await;
+        let client = server.client();
+        assert_eq!(client.json(&path).await, run);
+        for version in &versions {
+            let (name, digest) = (&version["suite"]["name"], &version["suite"]["version"]);
+            let (name, digest) = (name.as_str().unwrap(), digest.as_str().unwrap());
+            let path = format!("/suites/default/{name}/versions/{digest}");
+            assert_eq!(client.json(&path).await, *version);
+        }
+        assert_eq!(client.run("noop", &json!({})).await["status"], "passed");
+        drop(server);
+        drop(disk);
+    }
+}

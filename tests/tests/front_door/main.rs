@@ -1,0 +1,30 @@
+//! Tests through the front door: the real binary, real components, HTTP and the command line.
+//!
+//! Each module takes one side of what a user relies on. Run by `cargo xtask test`, which builds the
+//! server and the components first.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected comes")]
+
+mod api;
+mod attempts;
+mod cli;
+mod components;
+mod drain;
+mod events;
+mod full_disk;
+mod history;
+mod idempotency;
+mod kill;
+mod lifecycle;
+mod limits;
+mod network;
+mod openapi;
+mod outcomes;
+mod reports;
+mod results;
+mod scaffold;
+mod sdk;
+mod settings;
+mod steps;
+mod wrong_input;
+mod wrong_runs;
