@@ -413,11 +413,9 @@ async fn refused(mut answer: Response) -> Failure {
     let id = problem.request_id.filter(|_| status.is_server_error());
     let id = id.map(|id| format!(" (request {})", safe_line(&id)));
     // That no test matches is asked of the server like a run, and ends like a run without tests.
-    let nothing_ran = status == StatusCode::UNPROCESSABLE_ENTITY
-        && (problem.kind.ends_with(":nothing-matches") || detail.starts_with("no test matches"));
     // What the request asks for stands in the command line, and asking again does not help.
     let exit = match &problem.kind {
-        _ if nothing_ran => Exit::NoTests,
+        kind if kind.ends_with(":nothing-matches") => Exit::NoTests,
         kind if kind.ends_with(":invalid") => Exit::Usage,
         _ => Exit::Server,
     };

@@ -212,12 +212,20 @@ pub(crate) struct Event {
 }
 
 #[derive(Debug, Deserialize)]
+struct Planned {
+    name: String,
+    soft: bool,
+    max_attempts: u32,
+    skip: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum EventBody {
     RunQueued {
         number: u64,
         suite: SuiteRef,
-        tests: Vec<String>,
+        tests: Vec<Planned>,
     },
     RunStarted,
     AttemptStarted {
@@ -289,10 +297,15 @@ fn spec(
     created_at: Timestamp,
     number: u64,
     suite: &SuiteRef,
-    tests: Vec<String>,
+    tests: Vec<Planned>,
 ) -> RunSpec {
-    let planned =
-        |name| PlannedTest { name, soft: false, timeout_ms: None, max_attempts: 0, skip: None };
+    let planned = |Planned { name, soft, max_attempts, skip }| PlannedTest {
+        name,
+        soft,
+        timeout_ms: None,
+        max_attempts,
+        skip,
+    };
     RunSpec {
         id,
         number,
@@ -322,7 +335,8 @@ mod tests {
         let version = Digest::of(b"");
         let queued = event(&format!(
             r#""event":"run_queued","number":12,"suite":{{"namespace":"team","name":"hello",
-               "version":"{version}"}},"tests":["a","b"],"more":1"#
+               "version":"{version}"}},"tests":[{{"name":"a","soft":true,"max_attempts":3,"skip":null}},
+               {{"name":"b","soft":false,"max_attempts":1,"skip":"no"}}],"more":1"#
         ));
         let EventKind::RunQueued { spec } = queued.unwrap().kind else { panic!("not queued") };
         assert_eq!(

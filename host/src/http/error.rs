@@ -20,6 +20,7 @@ use tower_http::request_id::RequestId;
 use utoipa::ToSchema;
 
 use crate::compile::CompileError;
+use crate::model::PlanError;
 use crate::runner::{ControlError, DescribeError, SubmitError, UploadError};
 use crate::storage::StorageError;
 
@@ -52,6 +53,7 @@ pub(super) enum Kind {
     TooLarge,
     UnsupportedMediaType,
     Invalid,
+    NothingMatches,
     Rejected,
     KeyReused,
     QueueFull,
@@ -89,6 +91,11 @@ impl Kind {
             Self::Invalid => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request asks for what cannot be")
             }
+            Self::NothingMatches => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "nothing-matches",
+                "The request leaves no test to run",
+            ),
             Self::Rejected => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "The component is not accepted")
             }
@@ -291,6 +298,9 @@ impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::NoSuite(_) | SubmitError::NoVersion(..) => Self::not_found(error),
+            SubmitError::Plan(error @ PlanError::NothingMatches(..)) => {
+                Self::new(Kind::NothingMatches, error)
+            }
             SubmitError::Plan(error) => Self::invalid(error),
             SubmitError::QueueFull { retry_after, .. } => {
                 Self { retry_after: Some(retry_after), ..Self::new(Kind::QueueFull, error) }

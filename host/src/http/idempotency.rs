@@ -1,8 +1,7 @@
 //! `Idempotency-Key`: the same key with the same request gets the same answer, with another one 422.
 //!
-//! The store remembers, with each key, the digest of the request that it came with. For a run, the key
-//! is stored in one batch with the run itself. For an upload and a retry, [`Idempotent::earlier`] and
-//! [`Idempotent::remember`] are called around work that may be repeated without harm.
+//! The store remembers, with each key, the digest of the request that it came with, in one batch with
+//! what the request made: a run, a version, a retry.
 
 use axum::extract::FromRequestParts;
 use axum::http::Method;

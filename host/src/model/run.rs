@@ -89,8 +89,11 @@ pub struct Test {
     pub name: String,
     /// How it stands; over several rounds, the worst of them.
     pub status: TestStatus,
-    /// Whether its failure does not fail the run.
+    /// Whether its failure does not fail the run: because it was declared so, or because each attempt
+    /// that decided a failed round asked for it.
     pub soft: bool,
+    /// Whether a round failed in a way that counts.
+    pub failed_hard: bool,
     /// Why it was skipped or cancelled.
     pub reason: Option<String>,
     /// The attempts that ended, in order.
@@ -175,6 +178,7 @@ impl Run {
             name: planned.name.clone(),
             status: TestStatus::Pending,
             soft: planned.soft,
+            failed_hard: false,
             reason: None,
             attempts: Vec::new(),
             rounds_finished: 0,
@@ -228,13 +232,16 @@ impl Run {
             }
             EventKind::AttemptFinished { stage, attempt } => self.finish_attempt(stage, attempt),
             EventKind::TestFinished { test, status, reason, .. } => {
+                let declared = self.declared_soft(test);
                 if let Some(test) = self.test_mut(test) {
                     test.rounds_finished += 1;
                     let earlier = test.status.is_terminal().then_some(test.status);
                     test.status = worst(earlier, *status);
                     test.reason.clone_from(reason);
-                    let last = test.attempts.last();
-                    test.soft |= last.is_some_and(|attempt| attempt.soft);
+                    let asked = test.attempts.last().is_some_and(|attempt| attempt.soft);
+                    test.failed_hard |= *status == TestStatus::Failed && !declared && !asked;
+                    let failed = test.status == TestStatus::Failed;
+                    test.soft = declared || (failed && !test.failed_hard);
                 }
             }
             // A request that comes after the end changes nothing.
@@ -252,6 +259,7 @@ impl Run {
                 let last_round = self.spec.repeat - 1;
                 for test in self.tests.iter_mut().filter(|test| tests.contains(&test.name)) {
                     test.status = TestStatus::Pending;
+                    test.failed_hard = false;
                     test.reason = None;
                     test.rounds_finished = last_round;
                     test.attempts_before = test.attempts.len();
@@ -286,6 +294,10 @@ impl Run {
         self.tests.get(*self.index.get(name)?)
     }
 
+    fn declared_soft(&self, name: &str) -> bool {
+        self.index.get(name).is_some_and(|at| self.spec.tests[*at].soft)
+    }
+
     fn test_mut(&mut self, name: &str) -> Option<&mut Test> {
         self.tests.get_mut(*self.index.get(name)?)
     }
@@ -307,6 +319,18 @@ impl Run {
             counts.flaky += u64::from(test.is_flaky());
         }
         counts
+    }
+
+    /// The tests that a retry runs again: those that failed or ended in error, and, if nobody stopped
+    /// the run, those that it had no time for.
+    pub fn to_retry(&self) -> Vec<String> {
+        let again = |status| match status {
+            TestStatus::Failed | TestStatus::Error => true,
+            TestStatus::Cancelled => !self.cancel_requested,
+            _ => false,
+        };
+        let tests = self.tests.iter().filter(|test| again(test.status));
+        tests.map(|test| test.name.clone()).collect()
     }
 
     /// The verdict that follows from what ended so far. A failure that counts decides first: it holds
@@ -473,6 +497,24 @@ mod tests {
         }
         assert_eq!(run.test("a").unwrap().status, TestStatus::Failed);
         assert_eq!(run.test("a").unwrap().rounds_finished, 3);
+    }
+
+    #[test]
+    fn a_failure_that_counts_is_not_hidden_by_a_soft_one() {
+        let mut run = Run::new(spec(&[("a", false)], 2));
+        for (round, status, soft) in [(1, TestStatus::Failed, false), (2, TestStatus::Passed, true)]
+        {
+            let stage = Stage::Test("a".into());
+            let attempt = Box::new(Attempt { round, soft, ..attempt(1, status) });
+            let finished = EventKind::AttemptFinished { stage, attempt };
+            let test = "a".to_owned();
+            for kind in [finished, EventKind::TestFinished { test, round, status, reason: None }] {
+                let seq = run.last_seq + 1;
+                run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
+            }
+        }
+        assert_eq!(run.verdict(), RunStatus::Failed);
+        assert_eq!(run.counts(), Counts { failed: 1, ..Counts::default() });
     }
 
     #[test]

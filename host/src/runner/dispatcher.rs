@@ -60,8 +60,11 @@ impl Handle {
         slot.map_err(|_| SubmitError::QueueFull { waiting: self.queue, retry_after })
     }
 
-    pub(super) async fn send(&self, message: Message) -> Result<(), SubmitError> {
-        self.messages.send(message).await.map_err(|_| SubmitError::Draining)
+    /// Tells the dispatcher. If it has stopped, what was stored is taken up after the restart.
+    pub(super) async fn send(&self, message: Message) {
+        if self.messages.send(message).await.is_err() {
+            tracing::debug!("the dispatcher has stopped; the run is taken up after the restart");
+        }
     }
 
     pub(super) fn load(&self) -> (usize, usize) {

@@ -29,7 +29,7 @@ use crate::compile::Compiler;
 use crate::metrics::Metrics;
 use crate::model::{
     Digest, EventKind, Limits, PlanError, RunBounds, RunEvent, RunId, RunRequest, RunStatus,
-    SuiteId, TestStatus, plan,
+    SuiteId, plan,
 };
 use crate::storage::{EarlierAnswer, IdempotencyKey, Storage, StorageError};
 use crate::wasm::Sandbox;
@@ -230,15 +230,19 @@ impl Runner {
         let slot = self.dispatcher.reserve()?;
         spec.number = storage.next_run_number(&suite)?;
         let queued = EventKind::RunQueued { spec: Box::new(spec) };
-        match self.append(id, queued, key).await {
-            Ok(()) => {}
-            Err(error) => match &*error {
-                StorageError::KeyTaken(EarlierAnswer::Event { run, .. }) => return Ok(*run),
-                _ => return Err(SubmitError::Storage(error)),
-            },
-        }
-        self.dispatcher.send(Message::Submitted { run: id, slot }).await?;
-        Ok(id)
+        let runner = self.clone();
+        to_its_end(async move {
+            match runner.append(id, queued, key).await {
+                Ok(()) => {}
+                Err(error) => match &*error {
+                    StorageError::KeyTaken(EarlierAnswer::Event { run, .. }) => return Ok(*run),
+                    _ => return Err(SubmitError::Storage(error)),
+                },
+            }
+            runner.dispatcher.send(Message::Submitted { run: id, slot }).await;
+            Ok(id)
+        })
+        .await
     }
 
     /// Asks a run to stop; its end is told by its events.
@@ -247,11 +251,14 @@ impl Runner {
         if summary.status.is_terminal() {
             return Err(ControlError::Ended(summary.status));
         }
-        self.append(run, EventKind::CancelRequested { by }, None)
-            .await
-            .map_err(SubmitError::Storage)?;
-        self.dispatcher.send(Message::Cancel { run }).await?;
-        Ok(())
+        let runner = self.clone();
+        to_its_end(async move {
+            let request = EventKind::CancelRequested { by };
+            runner.append(run, request, None).await.map_err(SubmitError::Storage)?;
+            runner.dispatcher.send(Message::Cancel { run }).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Runs the tests of a finished run again that failed or ended in error, as further attempts.
@@ -262,13 +269,21 @@ impl Runner {
         by: Option<String>,
         key: Option<IdempotencyKey>,
     ) -> Result<Vec<String>, ControlError> {
+        let runner = self.clone();
+        to_its_end(async move { runner.retry_once(run, by, key).await }).await
+    }
+
+    async fn retry_once(
+        &self,
+        run: RunId,
+        by: Option<String>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Vec<String>, ControlError> {
         let storage = &self.shared.storage;
         // One at a time, so that of two requests the second finds the run queued.
         let _one = self.shared.retrying.lock().await;
         let folded = storage.run(run)?.ok_or(ControlError::NoRun(run))?;
-        let again = |status| matches!(status, TestStatus::Failed | TestStatus::Error);
-        let failed = folded.tests.iter().filter(|test| again(test.status));
-        let tests: Vec<_> = failed.map(|test| test.name.clone()).collect();
+        let tests = folded.to_retry();
         if let Some(key) = &key
             && storage.earlier_answer(key)?.is_some()
         {
@@ -286,7 +301,7 @@ impl Runner {
         if let Some(run) = storage.run(run)? {
             self.shared.hub.adopt(run);
         }
-        self.dispatcher.send(Message::Submitted { run, slot }).await?;
+        self.dispatcher.send(Message::Submitted { run, slot }).await;
         Ok(tests)
     }
 
@@ -335,5 +350,18 @@ impl Runner {
             let (_, running) = self.load();
             tracing::warn!(running, "runs are still under way; they continue after the restart");
         }
+    }
+}
+
+/// Does work that must not stop half-way, whether or not whoever asked still waits: between storing a
+/// run and queueing it, a client that goes away must not leave the run without an owner.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and this future with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct ContextCtx {
     values: Arc<Vec<Value>>,
     /// Bytes left for texts of the record.
     record_left: u64,
+    /// Bytes of secret values that the attempt set, those replaced since included.
+    secrets_added: usize,
     pub(crate) record: Record,
 }
 
@@ -75,12 +77,32 @@ pub(crate) struct Terms {
     pub(crate) values: Arc<Vec<Value>>,
 }
 
+/// The longest name of a source file; the rest is cut.
+const MAX_FILE_BYTES: usize = 4 << 10;
+
+/// What a failure costs of `record_bytes`.
+fn failure_bytes(failure: &Failure) -> usize {
+    failure.message.len() + failure.location.as_ref().map_or(0, |location| location.file.len())
+}
+
 impl ContextCtx {
     pub(crate) fn new(terms: Terms, log: Log, deadline: SharedDeadline, hits: LimitsHit) -> Self {
         let Terms { limits, running, number, latest, values } = terms;
         let record_left = limits.record_bytes;
         let record = Record::default();
-        Self { log, deadline, hits, limits, running, number, latest, values, record_left, record }
+        Self {
+            log,
+            deadline,
+            hits,
+            limits,
+            running,
+            number,
+            latest,
+            values,
+            record_left,
+            secrets_added: 0,
+            record,
+        }
     }
 
     fn refuse(&self, limit: Limit, what: String) -> Refusal {
@@ -124,14 +146,19 @@ impl ContextCtx {
 
     fn cut_failure(&self, failure: &mut Failure) {
         self.cut(&mut failure.message);
-        if let Some(location) = &mut failure.location {
-            self.cut(&mut location.file);
+        if let Some(location) = &mut failure.location
+            && location.file.len() > MAX_FILE_BYTES
+        {
+            self.log.mask(&mut location.file);
+            let end = location.file.floor_char_boundary(MAX_FILE_BYTES);
+            location.file.truncate(end);
         }
     }
 
+    /// Bytes of secrets that are masked. One that was replaced is masked on.
     fn secret_bytes(&self) -> usize {
-        let values = self.values.iter().chain(&self.record.values);
-        values.filter(|v| v.secret).map(|v| v.value.len()).sum()
+        let earlier = self.values.iter().filter(|v| v.secret);
+        self.secrets_added + earlier.map(|v| v.value.len()).sum::<usize>()
     }
 
     fn keep_value(&mut self, value: Value) -> Result<(), Refusal> {
@@ -145,6 +172,7 @@ impl ContextCtx {
         if value.secret {
             let secret = self.secret_bytes() + value.value.len();
             self.check(Limit::SecretBytes, secret, "bytes of secret values in one run")?;
+            self.secrets_added += value.value.len();
             self.log.add_secret(&value.value);
         }
         self.record.values.retain(|v| v.name != value.name);
@@ -187,7 +215,7 @@ impl ContextCtx {
             Outcome::Passed => 0,
             Outcome::Failed(failure) => {
                 self.cut_failure(failure);
-                failure.message.len()
+                failure_bytes(failure)
             }
             Outcome::Skipped { reason } => {
                 self.cut(reason);
@@ -304,11 +332,11 @@ impl Host for ContextView<'_> {
         self.ctx.cut_failure(&mut failure);
         // The first names the cause, so it is kept in any case.
         if self.ctx.record.failures.is_empty() {
-            self.ctx.charge(failure.message.len());
+            self.ctx.charge(failure_bytes(&failure));
             self.ctx.record.failures.push(failure);
         } else if self.ctx.record.failures.len() as u64 > self.ctx.limits.failures {
             self.ctx.hits.hit(Limit::Failures);
-        } else if self.ctx.charge(failure.message.len()) {
+        } else if self.ctx.charge(failure_bytes(&failure)) {
             self.ctx.record.failures.push(failure);
         }
         Ok(())

@@ -286,7 +286,9 @@ impl Inner {
     }
 
     fn drop_bytes(&mut self, bytes: u64) {
+        // The middle is what neither end has room for.
         self.hits.hit(Limit::LogHeadBytes);
+        self.hits.hit(Limit::LogTailBytes);
         self.dropped_bytes += bytes;
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmtime::Engine;
-use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks, io};
@@ -93,6 +93,28 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     Ok(linker)
 }
 
+/// `wasi:io/error` in words. wasmtime-wasi-io tells an error with the host's own backtrace, where one is
+/// captured.
+struct Errors<'a>(&'a mut ResourceTable);
+
+struct HasErrors;
+
+impl HasData for HasErrors {
+    type Data<'a> = Errors<'a>;
+}
+
+impl io::error::Host for Errors<'_> {}
+
+impl io::error::HostError for Errors<'_> {
+    fn drop(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<()> {
+        Ok(self.0.delete(error).map(drop)?)
+    }
+
+    fn to_debug_string(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<String> {
+        Ok(format!("{:#}", self.0.get(&error)?))
+    }
+}
+
 struct HasIo;
 
 impl HasData for HasIo {
@@ -101,7 +123,7 @@ impl HasData for HasIo {
 
 /// wasmtime-wasi's interfaces, less those that have an implementation of ours.
 fn add_wasi(l: &mut Linker<State>) -> wasmtime::Result<()> {
-    io::error::add_to_linker::<State, HasIo>(l, |state| &mut state.table)?;
+    io::error::add_to_linker::<State, HasErrors>(l, |state| Errors(&mut state.table))?;
     io::poll::add_to_linker::<State, HasIo>(l, |state| &mut state.table)?;
     io::streams::add_to_linker::<State, HasIo>(l, |state| &mut state.table)?;
     clocks::wall_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;

@@ -7,8 +7,8 @@ use super::secrets::Masker;
 use super::suite::DescribeError;
 use super::trap::{self, Circumstances, Explanation, in_words};
 use crate::model::{
-    Artifact, Attempt, AttemptDetail, Cause, Digest, Failure, Frame, Location, Outcome, TestStatus,
-    Value,
+    Artifact, Attempt, AttemptDetail, Cause, Digest, Failure, Frame, Limit, Location, Outcome,
+    TestStatus, Value,
 };
 
 /// How an attempt ended.
@@ -99,6 +99,10 @@ fn explain(execution: &Execution) -> Option<Explanation> {
 
 fn judge(execution: &mut Execution) -> Verdict {
     let explanation = explain(execution);
+    if explanation.as_ref().is_some_and(|explanation| explanation.cause == Cause::Timeout) {
+        // Whoever set it: this is the bound on wall time.
+        execution.hits.hit(Limit::TimeoutMs);
+    }
     let mut reported = std::mem::take(&mut execution.record.failures);
     let ending = std::mem::replace(&mut execution.ending, Ending::Cancelled);
     let mut own = match (ending, explanation) {
@@ -113,8 +117,9 @@ fn judge(execution: &mut Execution) -> Verdict {
         masker.apply(message);
         cut_message(message, limits, hits);
     }
+    mask_location(masker, own.location.as_mut());
     // These were cut when they were reported.
-    reported.iter_mut().for_each(|failure| masker.apply(&mut failure.message));
+    reported.iter_mut().for_each(|failure| mask_failure(masker, failure));
     // What was reported wins over how the call ended, except where that says nothing of the test.
     if reported.is_empty() || matches!(own.status, TestStatus::Cancelled | TestStatus::Error) {
         return Verdict { further: reported, ..own };
@@ -162,6 +167,18 @@ fn of_explanation(explanation: Explanation) -> Verdict {
     Verdict { status, cause, message, location, backtrace, further: Vec::new() }
 }
 
+fn mask_failure(masker: &Masker, failure: &mut Failure) {
+    masker.apply(&mut failure.message);
+    mask_location(masker, failure.location.as_mut());
+}
+
+/// A file's name is a text of the guest's like any other.
+fn mask_location(masker: &Masker, location: Option<&mut Location>) {
+    if let Some(location) = location {
+        masker.apply(&mut location.file);
+    }
+}
+
 fn mask_artifact(masker: &Masker, artifact: &mut Artifact) {
     masker.apply(&mut artifact.name);
     masker.apply(&mut artifact.media_type);
@@ -178,13 +195,16 @@ fn mask(masker: &Masker, detail: &mut AttemptDetail) {
     let AttemptDetail { spans, sub_results, values, exchanges, .. } = detail;
     for span in spans {
         masker.apply(&mut span.name);
-        span.attributes.iter_mut().for_each(|(_, value)| masker.apply(value));
+        for (key, value) in &mut span.attributes {
+            masker.apply(key);
+            masker.apply(value);
+        }
     }
     for part in sub_results {
         masker.apply(&mut part.name);
         match &mut part.outcome {
             Outcome::Passed => {}
-            Outcome::Failed(failure) => masker.apply(&mut failure.message),
+            Outcome::Failed(failure) => mask_failure(masker, failure),
             Outcome::Skipped { reason } => masker.apply(reason),
         }
     }

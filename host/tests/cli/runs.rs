@@ -37,7 +37,7 @@ fn attempt(number: u32, status: &str) -> Value {
 /// The events of a run whose one test had attempts with these ends.
 fn events(attempts: &[&str], run: &str) -> Vec<Value> {
     let mut events = vec![
-        json!({"event": "run_queued", "number": 12, "suite": suite(), "tests": ["a/b"]}),
+        json!({"event": "run_queued", "number": 12, "suite": suite(), "tests": [{"name": "a/b", "soft": false, "max_attempts": 2, "skip": null}]}),
         json!({"event": "run_started"}),
     ];
     events.extend(test(1, attempts));
@@ -194,21 +194,22 @@ fn a_connection_that_breaks_is_made_again_from_the_last_event() {
 
 #[test]
 fn a_refusal_is_told_in_the_servers_words() {
-    let refuse = |status: u16, detail: &'static str| {
+    let refuse = |status: u16, kind: &'static str, detail: &'static str| {
         let server = Scripted::start(move |_, _| {
-            let kind = "urn:handoff:problem:x";
+            let kind = format!("urn:handoff:problem:{kind}");
             Answer::json(status, json!({"type": kind, "detail": detail, "request_id": "r1"}))
         });
         told(command(&["run", "hello", "--server", &server.url]).output().unwrap())
     };
-    let (code, _, err) = refuse(404, "there is no suite default/hello\u{1b}[2J");
+    let (code, _, err) = refuse(404, "not-found", "there is no suite default/hello\u{1b}[2J");
     assert_eq!(
         (code, err.as_str()),
         (Some(96), "error: there is no suite default/hello\\u{1b}[2J\n")
     );
-    let (code, _, err) = refuse(422, "no test matches the filter \"x\": the suite has \"a\"");
+    let (code, _, err) =
+        refuse(422, "nothing-matches", "no test matches the filter \"x\": the suite has \"a\"");
     assert_eq!(code, Some(4), "{err}");
-    let (code, _, err) = refuse(500, "the server made a mistake");
+    let (code, _, err) = refuse(500, "internal", "the server made a mistake");
     assert_eq!((code, err.as_str()), (Some(96), "error: the server made a mistake (request r1)\n"));
 }
 

@@ -115,13 +115,13 @@ pub struct Refusal {
     /// The name of the limit or rule that was hit, as the server's settings call it, for example
     /// `artifact_bytes`.
     pub rule: String,
-    /// What was refused, and what to do about it.
+    /// What was refused, what to do about it, and the rule.
     pub message: String,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (limit `{}`)", self.message, self.rule)
+        f.write_str(&self.message)
     }
 }
 

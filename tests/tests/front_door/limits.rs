@@ -134,9 +134,9 @@ async fn of_a_flood_of_log_the_start_and_the_end_are_kept() {
         ("log_tail_bytes", "logs_a_hundred_megabytes"),
     ] {
         client.set_policy("limits", &json!({"limits": {limit: 4_000}})).await;
-        let before = metric(&client, &series("log_head_bytes")).await;
+        let before = metric(&client, &series(limit)).await;
         let run = client.run("limits", &only(test)).await;
-        assert!(metric(&client, &series("log_head_bytes")).await > before, "{limit}");
+        assert!(metric(&client, &series(limit)).await > before, "{limit}");
         let attempt = attempt(&run, test);
         assert_eq!(
             (&attempt["status"], &attempt["logs_truncated"]),
@@ -178,8 +178,10 @@ async fn whatever_a_test_does_it_ends_at_its_deadline() {
         let attempt = attempt(&run, name);
         assert_eq!(attempt["cause"], "timeout", "{attempt:#}");
         assert_says(text(&attempt["message"]), &["deadline of 500 ms"]);
+        assert!(array(&attempt["limits_hit"]).contains(&json!("timeout_ms")), "{attempt:#}");
         assert!(attempt["duration_ms"].as_u64().unwrap() >= 500, "{attempt:#}");
     }
+    assert_eq!(metric(&client, &series("timeout_ms")).await, 5);
     // Without fuel it is the deadline alone that ends it.
     client.set_policy("limits", &json!({"limits": {"fuel": 0, "max_timeout_ms": 100}})).await;
     let run = client.run("limits", &only("loops")).await;

@@ -15,6 +15,7 @@ mod full_disk;
 mod history;
 mod idempotency;
 mod kill;
+mod leaving;
 mod lifecycle;
 mod limits;
 mod network;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{AttemptView, CountsView, SuiteRef, schemas};
-use crate::model::{EventKind, RunEvent, RunId, RunStatus, Stage, TestStatus};
+use crate::model::{EventKind, PlannedTest, RunEvent, RunId, RunStatus, Stage, TestStatus};
 
 /// One fact about a run.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -23,6 +23,30 @@ pub struct EventView {
     pub body: EventBody,
 }
 
+/// A test that a run is to run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PlannedTestView {
+    /// Its name.
+    pub name: String,
+    /// Whether its failure does not fail the run.
+    pub soft: bool,
+    /// How often it is tried at most.
+    pub max_attempts: u32,
+    /// If it is not to be run: why.
+    pub skip: Option<String>,
+}
+
+impl From<&PlannedTest> for PlannedTestView {
+    fn from(test: &PlannedTest) -> Self {
+        Self {
+            name: test.name.clone(),
+            soft: test.soft,
+            max_attempts: test.max_attempts,
+            skip: test.skip.clone(),
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -34,7 +58,7 @@ pub enum EventBody {
         /// The suite and its version.
         suite: SuiteRef,
         /// The tests in the order in which they run.
-        tests: Vec<String>,
+        tests: Vec<PlannedTestView>,
     },
     /// An executor took it: for the first time, after a restart, or for a retry.
     RunStarted,
@@ -126,7 +150,7 @@ impl From<&EventKind> for EventBody {
             EventKind::RunQueued { spec } => Self::RunQueued {
                 number: spec.number,
                 suite: SuiteRef::of(&spec.suite, spec.version),
-                tests: spec.tests.iter().map(|test| test.name.clone()).collect(),
+                tests: spec.tests.iter().map(PlannedTestView::from).collect(),
             },
             EventKind::RunStarted => Self::RunStarted,
             EventKind::AttemptStarted { stage, round, number } => {

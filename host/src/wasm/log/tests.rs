@@ -80,7 +80,7 @@ fn the_middle_is_dropped_and_counted() {
         ]
     );
     assert_eq!(finished.dropped_bytes, 92 * 23);
-    assert_eq!(hits.take(), [Limit::LogHeadBytes]);
+    assert_eq!(hits.take(), [Limit::LogHeadBytes, Limit::LogTailBytes]);
 }
 
 #[test]

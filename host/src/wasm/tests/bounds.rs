@@ -192,7 +192,7 @@ async fn a_flood_of_log_keeps_its_start_and_its_end() {
     };
     let attempt = bench.attempt(&guest).await;
     assert!(attempt.logs_truncated);
-    assert_eq!(attempt.limits_hit, [Limit::LogHeadBytes]);
+    assert_eq!(attempt.limits_hit, [Limit::LogHeadBytes, Limit::LogTailBytes]);
     let log = log(&attempt);
     assert_eq!((log[0], log[log.len() - 1]), ("the first", "the last"));
     assert!(log.len() < 20, "{log:?}");
