@@ -24,7 +24,7 @@ impl Sink for StorageSink {
     /// Does not wait until the event is durable: the store keeps the order, and nobody hears of the
     /// event before it is. Waiting would cost a disk flush for each attempt.
     async fn send(&self, kind: EventKind) {
-        drop(self.storage.append(self.run, kind, None).await);
+        self.storage.tell(self.run, kind).await;
     }
 
     async fn end(&self, kind: EventKind) -> Result<(), Arc<StorageError>> {

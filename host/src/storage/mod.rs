@@ -278,7 +278,7 @@ impl Storage {
             closing: AtomicBool::new(false),
             _lock: lock,
         });
-        let ledger = Ledger::new(shared.clone(), receiver, on_stored);
+        let ledger = Ledger::new(shared.clone(), receiver, on_stored)?;
         let thread = thread::Builder::new().name("ledger".into()).spawn(|| ledger.run())?;
         let worker = Worker { shared, thread: Mutex::new(Some(thread)) };
         Ok(Self(Arc::new(Inner { queue: sender, room, worker })))
@@ -357,9 +357,26 @@ impl Storage {
         kind: EventKind,
         key: Option<IdempotencyKey>,
     ) -> Receipt {
+        self.enqueue(run, kind, key, true).await
+    }
+
+    /// Queues an event for storing as [`Storage::append`] does, for those who do not wait until it is
+    /// durable. It may be stored some milliseconds later, together with others.
+    pub async fn tell(&self, run: RunId, kind: EventKind) {
+        drop(self.enqueue(run, kind, None, false).await);
+    }
+
+    async fn enqueue(
+        &self,
+        run: RunId,
+        kind: EventKind,
+        key: Option<IdempotencyKey>,
+        awaited: bool,
+    ) -> Receipt {
         let (reply, receipt) = oneshot::channel();
         match self.prepare(run, kind, key).await {
-            Ok(append) => {
+            Ok(mut append) => {
+                append.awaited = awaited;
                 let message = Message::Append(Box::new(append), reply);
                 if let Err(refused) = self.0.queue.send(message).await {
                     refused.0.fail(&self.shared().ended());
@@ -377,7 +394,14 @@ impl Storage {
         kind: EventKind,
         key: Option<IdempotencyKey>,
     ) -> Result<Append, StorageError> {
-        let mut append = Append::new(run, kind, key)?;
+        let at = Timestamp::now();
+        let mut append = if message::is_large(&kind) {
+            // Off the task that asks: it has other attempts to look after.
+            let append = tokio::task::spawn_blocking(move || Append::new(run, kind, key, at));
+            append.await.map_err(io::Error::other)??
+        } else {
+            Append::new(run, kind, key, at)?
+        };
         if append.asks_for_work() {
             self.shared().check_new_work()?;
         }
