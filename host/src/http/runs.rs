@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -85,12 +84,9 @@ fn location(id: RunId) -> String {
 /// Returns when the run has ended, the time is over, or the server is about to stop.
 async fn wait_for(api: &Api, id: RunId, wait: Duration) {
     let wait = wait.min(Duration::from_millis(api.app.config.http.max_wait_ms));
-    // Where too many follow already, the client asks again.
-    let Some(events) = api.app.runner.watch(id, 0) else { return };
-    // The stream ends with the run.
-    let ended = events.for_each(|_| std::future::ready(()));
+    let Some(ended) = api.app.runner.ended(id) else { return };
     tokio::select! {
-        () = ended => {}
+        () = ended.cancelled() => {}
         () = tokio::time::sleep(wait) => {}
         () = api.closing.cancelled() => {}
     }

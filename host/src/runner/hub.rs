@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::model::{EventKind, LogLine, Run, RunEvent, RunId, Stage};
@@ -45,6 +46,8 @@ struct Active {
     events: Option<broadcast::Sender<Arc<RunEvent>>>,
     lines: Option<broadcast::Sender<LiveLine>>,
     parked: Vec<Parked>,
+    /// Cancelled when it ends.
+    ended: CancellationToken,
 }
 
 /// Tells metrics and watchers of stored events.
@@ -75,6 +78,7 @@ impl Hub {
                 drop(events.send(Arc::clone(event)));
             }
             if matches!(event.kind, EventKind::RunFinished { .. }) {
+                entry.ended.cancel();
                 active.remove(&event.run_id);
             }
         }
@@ -84,6 +88,11 @@ impl Hub {
     /// retried.
     pub fn adopt(&self, run: Run) {
         self.lock().entry(run.spec.id).or_insert_with(|| Active::new(run));
+    }
+
+    /// See [`super::Runner::ended`].
+    pub(super) fn ended(&self, run: RunId) -> Option<CancellationToken> {
+        self.lock().get(&run).map(|entry| entry.ended.clone())
     }
 
     /// Gives the sender for an attempt's lines.
@@ -168,7 +177,8 @@ impl Hub {
 
 impl Active {
     fn new(run: Run) -> Self {
-        Self { run, events: None, lines: None, parked: Vec::new() }
+        let ended = CancellationToken::new();
+        Self { run, events: None, lines: None, parked: Vec::new(), ended }
     }
 }
 

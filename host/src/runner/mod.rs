@@ -325,6 +325,12 @@ impl Runner {
         Hub::watch(&self.shared.hub, self.shared.storage.clone(), run, after, most)
     }
 
+    /// Cancelled when the run has ended and its end is stored; none if it has ended already, or there is no
+    /// such run. Costs nothing while the run is under way, as [`Runner::watch`] does.
+    pub fn ended(&self, run: RunId) -> Option<CancellationToken> {
+        self.shared.hub.ended(run)
+    }
+
     /// Log lines of a run's attempts as they come. Lossy for slow readers; ends with the run. None if
     /// the run is not under way, or as many clients as may do follow it already.
     pub fn live_log(&self, run: RunId) -> Option<BoxStream<'static, LiveLine>> {
