@@ -171,8 +171,7 @@ impl<W: Write> Progress<W> {
     pub(crate) fn summary(&mut self) -> io::Result<()> {
         self.erase()?;
         let Some(run) = &self.run else { return Ok(()) };
-        let took = run.started_at.zip(run.finished_at);
-        let took = took.map(|(from, to)| to.duration_since(from).as_millis().max(0) as u64);
+        let took = run.duration_ms();
         let counts = run.counts();
         let style =
             if run.status == crate::model::RunStatus::Passed { Style::Good } else { Style::Bad };

@@ -1,5 +1,6 @@
 //! Reports of a run in the forms that other tools read.
 
+use std::collections::HashMap;
 use std::io;
 
 use axum::body::Body;
@@ -16,8 +17,9 @@ use super::Api;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
 use super::runs::find;
-use crate::model::RunId;
-use crate::report::Format;
+use crate::model::{Attempt, AttemptDetail, RunId, Stage};
+use crate::report::{Format, Source};
+use crate::storage::Storage;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -74,14 +76,10 @@ pub(super) async fn read(
     let storage = api.app.storage.clone();
     tokio::task::spawn_blocking(move || {
         let _place = place;
-        let detail = |stage: &_, round, number| {
-            let detail = storage.detail(id, stage, round, number);
-            let log = |error: &_| tracing::error!(%error, "failed to read an attempt for a report");
-            detail.inspect_err(log).ok().flatten()
-        };
+        let source = Stored { storage, run: id, up_to: run.last_seq };
         let mut out = io::BufWriter::with_capacity(CHUNK_BYTES, Chunks(sender.clone()));
         let written =
-            format.write(&run, &detail, &mut out).and_then(|()| io::Write::flush(&mut out));
+            format.write(&run, &source, &mut out).and_then(|()| io::Write::flush(&mut out));
         if let Err(error) = written {
             // Ends the answer visibly incomplete.
             let _ = sender.blocking_send(Err(error));
@@ -89,6 +87,32 @@ pub(super) async fn read(
     });
     let body = Body::from_stream(ReceiverStream::new(chunks));
     Ok(([(header::CONTENT_TYPE, format.media_type())], body).into_response())
+}
+
+/// Finds what a run's fold does not hold, of the run as it stood.
+struct Stored {
+    storage: Storage,
+    run: RunId,
+    up_to: u64,
+}
+
+impl Source for Stored {
+    fn attempts(&self, stages: &[Stage]) -> io::Result<HashMap<Stage, Vec<Attempt>>> {
+        let mut found: HashMap<_, Vec<_>> =
+            stages.iter().map(|stage| (stage.clone(), Vec::new())).collect();
+        let read = self.storage.attempts(self.run, self.up_to, |stage, attempt| {
+            found.get_mut(stage).into_iter().for_each(|them| them.push(attempt.clone()));
+        });
+        read.inspect_err(|error| tracing::error!(%error, "failed to read attempts for a report"))
+            .map_err(|_| io::Error::other("the run's attempts cannot be read"))?;
+        Ok(found)
+    }
+
+    fn detail(&self, stage: &Stage, round: u32, number: u32) -> Option<AttemptDetail> {
+        let detail = self.storage.detail(self.run, stage, round, number);
+        let log = |error: &_| tracing::error!(%error, "failed to read an attempt for a report");
+        detail.inspect_err(log).ok().flatten()
+    }
 }
 
 /// How many chunks wait for a client.

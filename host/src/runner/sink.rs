@@ -28,14 +28,14 @@ impl Sink for StorageSink {
     }
 
     async fn end(&self, kind: EventKind) -> Result<(), Arc<StorageError>> {
-        stored(self.storage.append(self.run, kind, None).await).await
+        stored(self.storage.append(self.run, kind, None).await).await.map(drop)
     }
 }
 
-/// Waits until an appended event is durable.
-pub(super) async fn stored(receipt: Receipt) -> Result<(), Arc<StorageError>> {
+/// Waits until an appended event is durable, and gives its number.
+pub(super) async fn stored(receipt: Receipt) -> Result<u64, Arc<StorageError>> {
     match receipt.await {
-        Ok(result) => result.map(drop),
+        Ok(result) => result,
         Err(_) => Err(Arc::new(StorageError::Broken("it is closed".into()))),
     }
 }

@@ -71,6 +71,7 @@ impl Append {
         let mut detail = None;
         let mut contents = Vec::new();
         if let EventKind::AttemptFinished { stage, attempt } = &mut kind {
+            attempt.cut();
             if let Some(taken) = attempt.detail.take()
                 && *taken != AttemptDetail::default()
             {

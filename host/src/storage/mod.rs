@@ -77,6 +77,9 @@ pub struct StorageSettings {
     pub idempotency_ttl_ms: u64,
     /// How many Idempotency-Keys are remembered: 100,000. The oldest go first.
     pub idempotency_keys: u64,
+    /// How many attempts a run that is read holds, in sum over its tests: 10,000. Each test has the same
+    /// share, its last ones, and at least one; all of a test are read with the test alone.
+    pub attempts_shown: usize,
 }
 
 impl Default for StorageSettings {
@@ -88,6 +91,7 @@ impl Default for StorageSettings {
             queue_bytes: 64 << 20,
             idempotency_ttl_ms: 86_400_000,
             idempotency_keys: 100_000,
+            attempts_shown: 10_000,
         }
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn of_attempt(round: u32, number: u32, mut execution: Execution) -> A
     let Verdict { status, cause, message, location, backtrace, further } = judge(&mut execution);
     let Execution { record, log, exchanges, ended, .. } = &mut execution;
     let mut detail = AttemptDetail {
+        whole: None,
         log: std::mem::take(&mut log.lines),
         log_dropped_bytes: log.dropped_bytes,
         backtrace,

@@ -18,6 +18,7 @@ mod kill;
 mod leaving;
 mod lifecycle;
 mod limits;
+mod long_runs;
 mod network;
 mod openapi;
 mod outcomes;
