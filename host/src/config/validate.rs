@@ -198,6 +198,9 @@ fn sets(patch: &LimitsPatch, field: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// A change, and how what is told of it starts.
+    type Case = (fn(&mut Config), &'static str);
+
     fn with(change: impl FnOnce(&mut Config)) -> Result<(), String> {
         let mut config = Config::default();
         change(&mut config);
@@ -216,7 +219,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_named_with_what_is_allowed() {
         let told = |change: fn(&mut Config)| with(change).unwrap_err();
-        let cases: &[(fn(&mut Config), &str)] = &[
+        let cases: &[Case] = &[
             (|c| c.sandbox.limits.timeout_ms = 0, "sandbox.limits.timeout_ms: 0 cannot be"),
             (|c| c.runner.concurrent_runs = 0, "runner.concurrent_runs: 0 cannot be"),
             (

@@ -1,28 +1,20 @@
 //! Reports of a run in the forms that other tools read.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::{Stream, StreamExt};
 use serde::Deserialize;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
-use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
+use super::Api;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
+use super::report_body::Report;
 use super::runs::find;
-use super::{Api, HttpSettings};
-use crate::metrics::Metrics;
 use crate::model::RunId;
 use crate::report::Format;
 
@@ -78,7 +70,9 @@ pub(super) async fn read(
     let open = api.reports.open(&api.app.metrics).await?;
     let run = find(&api, id).await?;
     let storage = api.app.storage.clone();
-    let (report, chunks) = Report::new(open, &api).await?;
+    let (places, metrics) = (api.reports.clone(), api.app.metrics.clone());
+    let limit = Duration::from_millis(api.app.config.http.report_timeout_ms);
+    let (report, chunks) = Report::new(open, places, metrics, limit).await?;
     tokio::task::spawn_blocking(move || {
         let detail = |stage: &_, round, number| {
             let detail = storage.detail(id, stage, round, number);
@@ -94,113 +88,5 @@ pub(super) async fn read(
     Ok(([(header::CONTENT_TYPE, format.media_type())], Body::from_stream(chunks)).into_response())
 }
 
-/// How many chunks wait for a client.
-const CHUNKS: usize = 4;
-/// How large a chunk is.
+/// How much is written at a time.
 const CHUNK_BYTES: usize = 64 << 10;
-
-/// The places for reports. Those who wait for their clients have begun and hold nobody up.
-#[derive(Clone)]
-pub(super) struct Places {
-    begun: Arc<Semaphore>,
-    working: Arc<Semaphore>,
-}
-
-impl Places {
-    pub(super) fn new(settings: &HttpSettings) -> Self {
-        let places =
-            |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { begun: places(settings.open_reports), working: places(settings.reports) }
-    }
-
-    async fn open(&self, metrics: &Metrics) -> Result<OwnedSemaphorePermit, ApiError> {
-        if self.begun.available_permits() == 0 {
-            metrics.server_limit_hit("http_open_reports");
-        }
-        self.begun.clone().acquire_owned().await.map_err(ApiError::internal)
-    }
-}
-
-/// Writes into an answer's body, no faster than its client reads, on a thread that may block.
-struct Report {
-    chunks: mpsc::Sender<Bytes>,
-    /// Told when the report is complete. Dropped before, the answer ends visibly incomplete.
-    complete: Option<oneshot::Sender<()>>,
-    deadline: Instant,
-    places: Places,
-    /// The place of one that is worked on; given back while the client is waited for.
-    working: Option<OwnedSemaphorePermit>,
-    metrics: Metrics,
-    runtime: Handle,
-    _open: OwnedSemaphorePermit,
-}
-
-impl Report {
-    /// A report to be written, and its body.
-    async fn new(
-        open: OwnedSemaphorePermit,
-        api: &Api,
-    ) -> Result<(Self, impl Stream<Item = io::Result<Bytes>> + use<>), ApiError> {
-        let (metrics, places) = (api.app.metrics.clone(), api.reports.clone());
-        if places.working.available_permits() == 0 {
-            metrics.server_limit_hit("http_reports");
-        }
-        let working = places.working.clone().acquire_owned().await.map_err(ApiError::internal)?;
-        let limit = Duration::from_millis(api.app.config.http.report_timeout_ms);
-        let (sender, chunks) = mpsc::channel(CHUNKS);
-        let (complete, completed) = oneshot::channel();
-        let end = async move {
-            let broken_off = |_| Err(io::Error::other("the report broke off"));
-            completed.await.map_or_else(broken_off, |()| Ok(Bytes::new()))
-        };
-        let body = ReceiverStream::new(chunks).map(Ok).chain(futures::stream::once(end));
-        let report = Self {
-            chunks: sender,
-            complete: Some(complete),
-            deadline: Instant::now() + limit,
-            places,
-            working: Some(working),
-            metrics,
-            runtime: Handle::current(),
-            _open: open,
-        };
-        Ok((report, body))
-    }
-
-    fn complete(&mut self) {
-        if let Some(complete) = self.complete.take() {
-            // Nobody hears it where the client is gone.
-            let _ = complete.send(());
-        }
-    }
-
-    /// Waits for the client without holding up other reports.
-    async fn send(&mut self, chunk: Bytes) -> io::Result<()> {
-        drop(self.working.take());
-        self.chunks.send(chunk).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
-        let working = self.places.working.clone().acquire_owned().await;
-        self.working = Some(working.map_err(io::Error::other)?);
-        Ok(())
-    }
-}
-
-impl io::Write for Report {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let chunk = match self.chunks.try_send(Bytes::copy_from_slice(data)) {
-            Ok(()) => return Ok(data.len()),
-            Err(TrySendError::Full(chunk)) => chunk,
-            Err(TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
-        };
-        let (runtime, deadline) = (self.runtime.clone(), self.deadline);
-        let sent = runtime.block_on(tokio::time::timeout_at(deadline, self.send(chunk)));
-        sent.unwrap_or_else(|_| {
-            self.metrics.server_limit_hit("http_report_timeout_ms");
-            Err(io::ErrorKind::TimedOut.into())
-        })?;
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}

@@ -16,7 +16,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -154,9 +154,11 @@ impl Door {
 
     /// Reads and drops what a client still sends after its answer, until it stops, for a bounded time.
     /// Closing at once would reset the connection, and the client might lose the answer that tells it
-    /// why. Ours is the half that is already shut.
-    async fn hear_out(&self, mut stream: impl AsyncRead + Unpin) {
+    /// why. Our half is shut meanwhile.
+    async fn hear_out(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let discard = async {
+            // Of a request that could not be read at all, it is not shut yet.
+            let _ = stream.shutdown().await;
             let mut dropped = vec![0; DISCARD_BYTES];
             let mut left = self.settings.linger_bytes;
             while let Ok(bytes @ 1..) = stream.read(&mut dropped).await {

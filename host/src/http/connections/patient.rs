@@ -98,7 +98,8 @@ impl Patience {
     /// Until when the client must take something, and the limit that it hits otherwise.
     fn wait_began(&mut self, now: Instant) -> (Instant, &'static str) {
         self.since = Some(now);
-        let excused = Duration::from_secs(*self.taken.get_or_insert(0) / self.bytes_per_s);
+        let taken_ms = self.taken.get_or_insert(0).saturating_mul(1_000) / self.bytes_per_s;
+        let excused = Duration::from_millis(taken_ms);
         let in_all = (self.at_a_time + excused).saturating_sub(self.waited);
         if in_all < self.at_a_time {
             (now + in_all, "http_write_bytes_per_s")
@@ -212,8 +213,8 @@ mod tests {
     #[test]
     fn a_client_that_takes_a_little_now_and_then_is_given_up() {
         assert_eq!(given_up(&mut patience(), 1, 9, 2), Some("http_write_bytes_per_s"));
-        assert_eq!(given_up(&mut patience(), 90, 1, 100), None);
-        assert_eq!(given_up(&mut patience(), 90, 1, 110), Some("http_write_bytes_per_s"));
+        assert_eq!(given_up(&mut patience(), 90, 1, 90), None);
+        assert_eq!(given_up(&mut patience(), 90, 1, 100), Some("http_write_bytes_per_s"));
         assert_eq!(given_up(&mut patience(), 100, 1, 100_000), None);
     }
 

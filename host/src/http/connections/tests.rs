@@ -125,7 +125,7 @@ async fn a_body_that_is_not_read_ends_its_connection_and_another_does_not() {
     let unread = server.send(&format!("{GET}content-length: 5\r\n\r\n12")).await;
     let answer = rest(unread).await;
     assert!(answer.contains("connection: close") && answer.ends_with("hello"), "{answer}");
-    let two = format!("POST /read HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n12");
+    let two = "POST /read HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n12";
     let answers = rest(server.send(&format!("{two}{GET}connection: close\r\n\r\n")).await).await;
     assert!(answers.contains("\r\n\r\n2HTTP/1.1 200") && answers.ends_with("hello"), "{answers}");
 }
