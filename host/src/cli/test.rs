@@ -68,6 +68,7 @@ impl TestArgs {
             return self.show_list(&config, &cache, component).await;
         }
         let policy = self.policy.policy(&surroundings.environment)?;
+        config.validate_policy(&policy).context("use the policy").map_err(Failure::usage)?;
         let cancel = CancellationToken::new();
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
         let (request, dir, stop) = (self.request.request(), cache.dir.clone(), cancel.clone());

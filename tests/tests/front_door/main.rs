@@ -8,6 +8,7 @@
 mod api;
 mod attempts;
 mod cli;
+mod clients;
 mod components;
 mod drain;
 mod events;
