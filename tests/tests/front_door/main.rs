@@ -9,6 +9,7 @@ mod api;
 mod attempts;
 mod cli;
 mod components;
+mod debug_info;
 mod drain;
 mod events;
 mod full_disk;
