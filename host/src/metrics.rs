@@ -70,6 +70,12 @@ metrics! {
     executing: IntGauge = "handoff_runs_executing";
     /// How long runs waited before they started.
     queue_seconds: Histogram = "handoff_queue_wait_seconds", LONG;
+    /// Slots of the engines' pools that attempts have.
+    sandbox_slots: IntGauge = "handoff_sandbox_slots_in_use";
+    /// Attempts and describes that wait for slots and memory.
+    sandbox_waiting: IntGauge = "handoff_sandbox_attempts_waiting";
+    /// Memory that attempts under way may use together.
+    sandbox_memory: IntGauge = "handoff_sandbox_memory_reserved_bytes";
     /// Bounds that were hit, by their name.
     limit_hits: IntCounterVec = "handoff_limit_hits_total", &["limit"];
     /// How long it took to have compiled code, by where it came from.
@@ -186,6 +192,17 @@ impl Metrics {
     /// `compile_queue`, `component_bytes`, `compile_memory_bytes` and so on.
     pub fn server_limit_hit(&self, limit: &'static str) {
         self.0.declared.limit_hits.with_label_values(&[limit]).inc();
+    }
+
+    /// An attempt began or, with negative numbers, ended to have slots and memory.
+    pub fn sandbox_room(&self, slots: i64, memory_bytes: i64) {
+        self.0.declared.sandbox_slots.add(slots);
+        self.0.declared.sandbox_memory.add(memory_bytes);
+    }
+
+    /// One more waits for slots and memory, or, with -1, one less.
+    pub fn sandbox_waiting(&self, more: i64) {
+        self.0.declared.sandbox_waiting.add(more);
     }
 
     /// A suite asked for a request or a connection.

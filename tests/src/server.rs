@@ -107,6 +107,18 @@ impl Server {
         self.child.id().expect("the server is running")
     }
 
+    /// The most memory that it has used, in bytes.
+    ///
+    /// # Panics
+    /// When the system does not tell.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the server is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.expect("the peak of memory") << 10
+    }
+
     /// Where its data is.
     pub fn data(&self) -> std::path::PathBuf {
         self.home.path().join("data")

@@ -178,7 +178,7 @@ impl From<CompileError> for Failure {
 impl From<DescribeError> for Failure {
     fn from(error: DescribeError) -> Self {
         match error {
-            DescribeError::Host(_) => Self::platform(error),
+            DescribeError::Host(_) | DescribeError::Busy(_) => Self::platform(error),
             error => Self::usage(error),
         }
     }

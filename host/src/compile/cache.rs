@@ -20,7 +20,7 @@ use super::trusted::Trusted;
 use crate::model::Digest;
 
 /// Starts every file; the digit is the version of the format.
-const MAGIC: &[u8; 8] = b"hdfcwsm1";
+const MAGIC: &[u8; 8] = b"hdfcwsm2";
 const HEADER_BYTES: usize = MAGIC.len() + blake3::OUT_LEN;
 const TEMPORARY: &str = "tmp-";
 const EXTENSION: &str = "cwasm";
@@ -208,15 +208,16 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; blake3::KEY_LEN]> {
     Ok(key)
 }
 
-/// Everything on which compiled code depends beside the component: wasmtime's version and target,
-/// the processor's abilities, and all settings that shape code.
+/// Everything on which compiled code and its symbols depend beside the component: wasmtime's version
+/// and target, the processor's abilities, and all settings that shape them.
 pub(super) struct EngineId([u8; 32]);
 
 impl EngineId {
-    /// The identity of `engine`.
-    pub(super) fn of(engine: &Engine) -> Self {
+    /// The identity of `engine` with so much debug information.
+    pub(super) fn of(engine: &Engine, debug_bytes: u64) -> Self {
         let mut fingerprint = Fingerprint::default();
         engine.precompile_compatibility_hash().hash(&mut fingerprint);
+        debug_bytes.hash(&mut fingerprint);
         Self(fingerprint.into_bytes())
     }
 

@@ -18,6 +18,7 @@ mod lru;
 mod offered;
 mod order;
 mod settings;
+mod symbols;
 mod trusted;
 mod worker;
 
@@ -35,6 +36,7 @@ use wasmtime::component::Component;
 
 pub use error::{Bound, CompileError, Rejection};
 pub use settings::{CompileSettings, Structure};
+pub(crate) use symbols::{LeftOut, Symbol, Symbols, readable};
 pub use worker::worker_main;
 
 use crate::metrics::Metrics;
@@ -68,6 +70,8 @@ pub struct Loaded {
     pub metered: bool,
     /// The component's identity.
     pub digest: Digest,
+    /// Files and lines for its backtraces.
+    pub(crate) symbols: Arc<Symbols>,
 }
 
 /// Inspects, compiles and keeps components. Cheap to clone.
@@ -102,8 +106,8 @@ struct State {
 impl State {
     fn keep(&mut self, key: Key, loaded: &Loaded) {
         let image = loaded.component.image_range();
-        let bytes = image.end.addr() - image.start.addr();
-        self.loaded.insert(key, loaded.clone(), bytes as u64);
+        let bytes = (image.end.addr() - image.start.addr()) as u64;
+        self.loaded.insert(key, loaded.clone(), bytes + loaded.symbols.bytes());
     }
 }
 
@@ -122,7 +126,8 @@ impl Compiler {
     ) -> Result<Self, CompileError> {
         let cache = Cache::open(cache_dir.clone(), settings.cache_bytes, settings.compiled_bytes)
             .with_context(|| format!("open the compile cache {}", cache_dir.display()))?;
-        let engine_ids = [false, true].map(|metered| EngineId::of(engines.get(metered)));
+        let engine_ids =
+            [false, true].map(|metered| EngineId::of(engines.get(metered), settings.debug_bytes));
         let state = State {
             loaded: Lru::new(settings.loaded, settings.loaded_bytes),
             failed: Lru::new(settings.remembered_failures, u64::MAX),
@@ -257,14 +262,19 @@ impl Inner {
 
     /// Loads what the child made, and keeps it on disk.
     fn take_in(&self, key: Key, code: &Trusted) -> Result<Loaded, CompileError> {
-        let component = code.load(self.engines.get(key.metered)).map_err(|error| {
+        let (component, symbols) = code.load(self.engines.get(key.metered)).map_err(|error| {
             CompileError::Failed(shown(&format!("the engine refuses it: {error:#}")))
         })?;
+        if let Some(LeftOut { bytes, limit }) = symbols.left_out() {
+            self.metrics.server_limit_hit("debug_bytes");
+            let digest = key.digest;
+            tracing::warn!(%digest, bytes, limit, "a component's debug information is not used");
+        }
         if let Err(error) = self.cache.write(&self.entry(key), code) {
             // It runs all the same; the next start compiles it again.
             tracing::warn!(%error, digest = %key.digest, "a compiled component was not kept on disk");
         }
-        Ok(Loaded { component, metered: key.metered, digest: key.digest })
+        Ok(loaded(key, component, symbols))
     }
 
     fn find_on_disk(&self, key: Key) -> Option<Loaded> {
@@ -274,9 +284,9 @@ impl Inner {
             Found::Nothing => return None,
             Found::Rejected(reason) => reason,
             Found::Code(code) => match code.load(self.engines.get(key.metered)) {
-                Ok(component) => {
+                Ok((component, symbols)) => {
                     self.metrics.compiled("disk", started.elapsed());
-                    return Some(Loaded { component, metered: key.metered, digest: key.digest });
+                    return Some(loaded(key, component, symbols));
                 }
                 Err(error) => {
                     self.cache.remove(&entry);
@@ -328,6 +338,7 @@ impl Inner {
             memory_bytes: self.settings.memory_bytes,
             cpu_ms,
             structure: self.settings.structure.clone(),
+            debug_bytes: self.settings.debug_bytes,
         }
     }
 
@@ -338,6 +349,11 @@ impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn loaded(key: Key, component: Component, symbols: Symbols) -> Loaded {
+    let Key { digest, metered } = key;
+    Loaded { component, metered, digest, symbols: Arc::new(symbols) }
 }
 
 /// So many at once, so many more waiting, and no more.

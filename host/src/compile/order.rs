@@ -20,6 +20,8 @@ pub(super) struct Order {
     pub(super) memory_bytes: u64,
     pub(super) cpu_ms: u64,
     pub(super) structure: Structure,
+    /// How much debug information is read when compiling.
+    pub(super) debug_bytes: u64,
 }
 
 /// The two jobs of a child.
@@ -27,7 +29,7 @@ pub(super) struct Order {
 pub(super) enum Job {
     /// Validate; the answer is [`Names`] as JSON.
     Inspect,
-    /// Compile for one of the engines; the answer is what `Component::deserialize` takes.
+    /// Compile for one of the engines; the answer is [`packed`].
     Compile { metered: bool },
 }
 
@@ -88,9 +90,30 @@ pub(super) fn answer(out: &mut impl Write, done: bool, payload: &[u8]) -> io::Re
     out.flush()
 }
 
+/// Compiled code and the table of symbols beside it, as one.
+pub(super) fn packed(code: &[u8], symbols: &[u8]) -> Vec<u8> {
+    [&(symbols.len() as u64).to_le_bytes(), symbols, code].concat()
+}
+
+/// The two parts again: code and symbols.
+pub(super) fn unpacked(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    let (symbols, code) = rest.split_at_checked(length)?;
+    Some((code, symbols))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_and_symbols_are_told_apart() {
+        let bytes = packed(b"code", b"symbols");
+        assert_eq!(unpacked(&bytes), Some((&b"code"[..], &b"symbols"[..])));
+        assert_eq!(unpacked(&bytes[..8 + 6]), None);
+        assert_eq!(unpacked(&[0xff; 9]), None);
+    }
 
     #[test]
     fn an_answer_reads_back() {

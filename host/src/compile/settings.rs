@@ -31,6 +31,11 @@ pub struct CompileSettings {
     pub inspect_ms: u64,
     /// How many uploads are inspected at once. Default: 2.
     pub inspections: usize,
+    /// How much debug information of a component (its `.debug_*` sections, over all nested modules) is
+    /// read for the files and lines of backtraces, and how large the table made of it may be, in bytes.
+    /// Of a component with more, backtraces show the names of functions only. Default: 32 MiB; a Rust
+    /// suite has some 2 MiB, of which 1 MiB of table are made.
+    pub debug_bytes: u64,
     /// How much structure a component may have.
     pub structure: Structure,
     /// How many compiled components are kept loaded; the one not used for longest goes first.
@@ -58,6 +63,7 @@ impl Default for CompileSettings {
             queue: 16,
             inspect_ms: 20_000,
             inspections: 2,
+            debug_bytes: 32 << 20,
             structure: Structure::default(),
             loaded: 32,
             loaded_bytes: 1 << 30,

@@ -1,7 +1,10 @@
-//! The one gate through which machine code enters the server.
+//! The one gate through which machine code enters the server, and the symbols beside it.
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use super::order::unpacked;
+use super::symbols::Symbols;
 
 /// Machine code that our own compiler made: it came through the pipe of a child that this process
 /// started, or out of a cache file whose keyed hash says so. Nothing else makes one.
@@ -23,7 +26,7 @@ impl Trusted {
         Self { bytes, start }
     }
 
-    /// The code.
+    /// The code and its symbols, packed.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
@@ -31,12 +34,16 @@ impl Trusted {
     /// Loads it. Fails, without running any of it, if it was made for another engine or version, or
     /// needs more than the engine's pools have.
     #[expect(unsafe_code, reason = "loading machine code is what wasmtime marks unsafe")]
-    pub(super) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+    pub(super) fn load(&self, engine: &Engine) -> wasmtime::Result<(Component, Symbols)> {
+        let broken = || wasmtime::Error::msg("code and symbols cannot be told apart");
+        let (code, symbols) = unpacked(self.as_bytes()).ok_or_else(broken)?;
+        let symbols = postcard::from_bytes(symbols).map_err(|_| broken())?;
         // SAFETY: `deserialize` demands bytes that `precompile_component` made and nobody changed.
         // They are either what our child process wrote to a pipe that nobody else can write to, with
         // its length and hash; or a file's content, read into memory that is ours alone and then
         // verified there by BLAKE3 under a random key that only this user can read. That the code
         // fits this engine and this version of wasmtime is checked by wasmtime's own header check.
-        unsafe { Component::deserialize(engine, self.as_bytes()) }
+        let component = unsafe { Component::deserialize(engine, code) }?;
+        Ok((component, symbols))
     }
 }

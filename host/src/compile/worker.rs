@@ -3,18 +3,23 @@
 //! Reads one component from stdin, inspects or compiles it, writes one answer to stdout. What that
 //! costs is not bounded by the size of the input (the makers of the compiler say so), so it happens
 //! here, under limits that the process gives itself before it reads the first hostile byte. It has
-//! no environment, no files to write and no other input than stdin.
+//! no environment, no files and no other input than stdin.
 
 use std::io::{self, Read as _};
 use std::process::ExitCode;
 use std::thread;
 
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetError, RulesetStatus,
+    Scope,
+};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use super::error::shown;
 use super::inspect::inspect;
 use super::order::{self, Job, Order, Refusal};
+use super::symbols::Symbols;
 use crate::wasm;
 
 /// Stack of the thread that works: validation and compilation recurse over the input.
@@ -62,13 +67,19 @@ fn perform(order: &Order, input: &[u8]) -> Result<Vec<u8>, Refusal> {
             let names = inspect(input, &order.structure).map_err(Refusal::Rejected)?;
             serde_json::to_vec(&names).map_err(|error| Refusal::Failed(error.to_string()))
         }
-        Job::Compile { metered } => compile(metered, input).map_err(|error| {
-            if out_of_memory(&error) {
-                Refusal::Memory
-            } else {
-                Refusal::Failed(shown(&format!("{error:#}")))
-            }
-        }),
+        Job::Compile { metered } => {
+            let code = compile(metered, input).map_err(|error| {
+                if out_of_memory(&error) {
+                    Refusal::Memory
+                } else {
+                    Refusal::Failed(shown(&format!("{error:#}")))
+                }
+            })?;
+            let failed = |error: &dyn std::fmt::Display| Refusal::Failed(shown(&error.to_string()));
+            let symbols = Symbols::read(input, order.debug_bytes).map_err(|e| failed(&e))?;
+            let symbols = postcard::to_allocvec(&symbols).map_err(|e| failed(&e))?;
+            Ok(order::packed(&code, &symbols))
+        }
     }
 }
 
@@ -115,7 +126,21 @@ fn confine(order: &Order) -> io::Result<()> {
     rustix::process::nice(NICE)?;
     rustix::thread::set_no_new_privs(true)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    Ok(())
+    // A kernel without Landlock, or with an older one, does as much of it as it can.
+    seal().map(drop).map_err(io::Error::other)
+}
+
+/// From here on this thread and those that it starts open no file, connect to nothing by TCP and
+/// signal nobody else: the pipes that are open are all that the work needs. There is no filter of
+/// system calls beside it: the list of those that the allocator, threads and Rust's library make would
+/// have to follow each of them.
+fn seal() -> Result<RulesetStatus, RulesetError> {
+    let abi = ABI::V6;
+    let rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(abi))?
+        .handle_access(AccessNet::from_all(abi))?
+        .scope(Scope::from_all(abi))?;
+    Ok(rules.create()?.restrict_self()?.ruleset)
 }
 
 /// The parent keeps stdin open until it has the answer: when it closes, nobody waits any more.
@@ -127,4 +152,32 @@ fn end_with_parent() {
     };
     // Without this thread the time limits still hold.
     drop(thread::Builder::new().stack_size(64 << 10).spawn(watch));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_sealed_thread_opens_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let tries = move || {
+            let status = seal().unwrap();
+            let refused = |error: Option<io::Error>| {
+                error.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+            };
+            let file = refused(File::open(env!("CARGO_MANIFEST_DIR")).err());
+            (status, file, refused(TcpStream::connect(address).err()))
+        };
+        let (status, file, tcp) = thread::spawn(tries).join().unwrap();
+        match status {
+            RulesetStatus::FullyEnforced => assert!(file && tcp),
+            RulesetStatus::PartiallyEnforced => assert!(file),
+            RulesetStatus::NotEnforced => assert!(!file && !tcp, "the kernel has no Landlock"),
+        }
+    }
 }

@@ -330,6 +330,9 @@ impl From<UploadError> for ApiError {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::Compile(error) => error.into(),
+            UploadError::Describe(error @ DescribeError::Busy(_)) => {
+                Self::unavailable(format!("failed to {error}"))
+            }
             UploadError::Describe(DescribeError::Host(cause)) => Self::internal(cause),
             UploadError::Describe(error) => Self::new(Kind::Rejected, format!("failed to {error}")),
             UploadError::Storage(error) => error.into(),

@@ -88,7 +88,7 @@ limits! {
     log_tail_bytes, LogTailBytes = 64 * KIB;
     /// Bytes of one log line; the rest of a longer one is dropped.
     log_line_bytes, LogLineBytes = 16 * KIB;
-    /// Bytes of a failure message, a reason, a name of a part; the rest is cut.
+    /// Bytes of a failure message, its file's name, a reason, a name of a part; the rest is cut.
     message_bytes, MessageBytes = 64 * KIB;
     /// Failures that one attempt reports beside the first.
     failures, Failures = 100;
@@ -106,8 +106,12 @@ limits! {
     value_bytes, ValueBytes = 64 * KIB;
     /// Bytes of secret values set in one run, in sum; every text is searched for each of them.
     secret_bytes, SecretBytes = 64 * KIB;
+    /// Bytes of the name of a value or a file kept, and of a file's media type.
+    name_bytes, NameBytes = 512;
     /// Spans of one attempt.
     spans, Spans = 1_000;
+    /// Attributes of one span; further ones are dropped.
+    span_attributes, SpanAttributes = 64;
     /// Named parts of one attempt.
     sub_results, SubResults = 10_000;
     /// Outgoing HTTP requests and TCP connections of one attempt, denied ones included.
@@ -121,7 +125,7 @@ limits! {
     /// Bytes of one request's or answer's header.
     header_bytes, HeaderBytes = 64 * KIB;
     /// Bytes of randomness of one attempt.
-    random_bytes, RandomBytes = 64 * MIB;
+    random_bytes, RandomBytes = 16 * MIB;
     /// Bytes of files in the scratch directory; they live in the host's memory.
     scratch_bytes, ScratchBytes = 32 * MIB;
     /// Files and directories in the scratch directory.

@@ -3,19 +3,25 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-/// Names looked up at the same time, for all attempts together: each takes a thread for as long as
-/// the system's resolver wants, even when nobody waits for it any more.
-const CONCURRENT_LOOKUPS: usize = 32;
+use super::SandboxSettings;
+use crate::metrics::Metrics;
 
-/// The most addresses of one name that are tried.
+/// The most addresses of one name that are tried. No setting: a guest has no say in it, and who serves
+/// more behind one name expects no client to try them all.
 const MAX_ADDRESSES: usize = 16;
 
 /// Looks up names. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Resolver(Source);
+pub(crate) struct Resolver {
+    source: Source,
+    /// How long the names that an attempt may connect to may take.
+    tcp_patience: Duration,
+    metrics: Metrics,
+}
 
 #[derive(Clone)]
 enum Source {
@@ -26,8 +32,11 @@ enum Source {
 
 impl Resolver {
     /// Looks up as the system does.
-    pub(super) fn system() -> Self {
-        Self(Source::System(Arc::new(Semaphore::new(CONCURRENT_LOOKUPS))))
+    pub(super) fn system(settings: &SandboxSettings, metrics: Metrics) -> Self {
+        let lookups = settings.concurrent_lookups.clamp(1, Semaphore::MAX_PERMITS);
+        let source = Source::System(Arc::new(Semaphore::new(lookups)));
+        let tcp_patience = Duration::from_millis(settings.tcp_lookup_ms);
+        Self { source, tcp_patience, metrics }
     }
 
     /// Knows these names and no others.
@@ -35,7 +44,30 @@ impl Resolver {
     pub(super) fn fixed(names: &[(&str, &[&str])]) -> Self {
         let parse = |list: &[&str]| list.iter().map(|ip| ip.parse().expect("an address")).collect();
         let names = names.iter().map(|(name, list)| ((*name).to_owned(), parse(list)));
-        Self(Source::Fixed(Arc::new(names.collect())))
+        let source = Source::Fixed(Arc::new(names.collect()));
+        Self { source, ..Self::system(&SandboxSettings::default(), Metrics::new()) }
+    }
+
+    /// Keeps one lookup from starting for as long as it is held.
+    #[cfg(test)]
+    pub(super) fn occupied(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let Source::System(slots) = &self.source else { panic!("it knows its names") };
+        slots.clone().try_acquire_owned().expect("a free slot")
+    }
+
+    /// The same, for no longer than a name that an attempt may connect to may take.
+    pub(super) async fn resolve_for_tcp(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> io::Result<Vec<SocketAddr>> {
+        match tokio::time::timeout(self.tcp_patience, self.resolve(host, port)).await {
+            Ok(found) => found,
+            Err(_) => {
+                self.metrics.server_limit_hit("tcp_lookup_ms");
+                Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
+            }
+        }
     }
 
     /// The addresses of `host`, which may be an address itself, without repeats, at most
@@ -44,8 +76,11 @@ impl Resolver {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        let found = match &self.0 {
+        let found = match &self.source {
             Source::System(slots) => {
+                if slots.available_permits() == 0 {
+                    self.metrics.server_limit_hit("concurrent_lookups");
+                }
                 let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
                 let host = host.to_owned();
                 let look_up = move || {
@@ -165,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_is_its_own_name_and_names_have_bounded_addresses() {
-        let resolver = Resolver::system();
+        let resolver = Resolver::system(&SandboxSettings::default(), Metrics::new());
         let addresses = resolver.resolve("127.0.0.1", 80).await.unwrap();
         assert_eq!(addresses, ["127.0.0.1:80".parse().unwrap()]);
         let many: Vec<String> = (0..100).map(|n| format!("10.0.0.{}", n / 2)).collect();
@@ -173,5 +208,28 @@ mod tests {
         let resolver = Resolver::fixed(&[("many", &many)]);
         assert_eq!(resolver.resolve("many", 1).await.unwrap().len(), MAX_ADDRESSES);
         assert!(resolver.resolve("other", 1).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn so_many_names_are_looked_up_at_once_and_more_wait() {
+        let metrics = Metrics::new();
+        let settings = SandboxSettings {
+            concurrent_lookups: 1,
+            tcp_lookup_ms: 10,
+            ..SandboxSettings::default()
+        };
+        let resolver = Resolver::system(&settings, metrics.clone());
+        let occupied = resolver.occupied();
+        let mut waiting = Box::pin(resolver.resolve("localhost", 80));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        let late = resolver.resolve_for_tcp("localhost", 80).await.unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        drop(occupied);
+        assert!(!waiting.await.unwrap().is_empty());
+        let text = metrics.render();
+        for (limit, hits) in [("concurrent_lookups", 2), ("tcp_lookup_ms", 1)] {
+            let line = format!("handoff_limit_hits_total{{limit=\"{limit}\"}} {hits}\n");
+            assert!(text.contains(&line), "{line}");
+        }
     }
 }

@@ -19,12 +19,6 @@ use super::limits::{LimitsHit, cut_message};
 use super::log::Log;
 use crate::model::{Artifact, Digest, Failure, Limit, Limits, Outcome, Span, SubResult, Value};
 
-/// The longest name of a value or an artifact, and the longest media type, in bytes.
-const MAX_NAME_BYTES: usize = 512;
-
-/// The most attributes of one span; further ones are dropped.
-const MAX_SPAN_ATTRIBUTES: usize = 64;
-
 /// What an attempt has said of itself so far.
 pub(crate) struct ContextCtx {
     pub(crate) log: Log,
@@ -77,9 +71,6 @@ pub(crate) struct Terms {
     pub(crate) values: Arc<Vec<Value>>,
 }
 
-/// The longest name of a source file; the rest is cut.
-const MAX_FILE_BYTES: usize = 4 << 10;
-
 /// What a failure costs of `record_bytes`.
 fn failure_bytes(failure: &Failure) -> usize {
     failure.message.len() + failure.location.as_ref().map_or(0, |location| location.file.len())
@@ -122,6 +113,29 @@ impl ContextCtx {
         Err(self.refuse(limit, format!("{wanted} {what}")))
     }
 
+    fn check_name(&self, what: &str, name: &str) -> Result<(), Refusal> {
+        self.check(Limit::NameBytes, name.len(), &format!("bytes in the name of {what}"))?;
+        let problem = match name {
+            "" => "is empty",
+            _ if name.chars().any(char::is_control) => "has control characters",
+            _ => return Ok(()),
+        };
+        Err(Refusal { rule: "name".into(), message: format!("the name of {what} {problem}") })
+    }
+
+    /// Sets an attribute of a span, unless it has too many.
+    fn set_attribute(&mut self, span: usize, attribute: wit::Attribute) {
+        let wit::Attribute { key, value } = attribute;
+        let attributes = &mut self.record.spans[span].attributes;
+        if let Some((_, old)) = attributes.iter_mut().find(|(known, _)| *known == key) {
+            *old = value;
+        } else if (attributes.len() as u64) < self.limits.span_attributes {
+            attributes.push((key, value));
+        } else {
+            self.hits.hit(Limit::SpanAttributes);
+        }
+    }
+
     /// Takes `bytes` from what texts of the record may have in sum.
     fn charge(&mut self, bytes: usize) -> bool {
         match self.record_left.checked_sub(bytes as u64) {
@@ -146,12 +160,8 @@ impl ContextCtx {
 
     fn cut_failure(&self, failure: &mut Failure) {
         self.cut(&mut failure.message);
-        if let Some(location) = &mut failure.location
-            && location.file.len() > MAX_FILE_BYTES
-        {
-            self.log.mask(&mut location.file);
-            let end = location.file.floor_char_boundary(MAX_FILE_BYTES);
-            location.file.truncate(end);
+        if let Some(location) = &mut failure.location {
+            self.cut(&mut location.file);
         }
     }
 
@@ -162,7 +172,7 @@ impl ContextCtx {
     }
 
     fn keep_value(&mut self, value: Value) -> Result<(), Refusal> {
-        check_name("a value", &value.name)?;
+        self.check_name("a value", &value.name)?;
         self.check(Limit::ValueBytes, value.value.len(), "bytes in one value")?;
         let is_new = |v: &&Value| v.name != value.name;
         let own = self.record.values.iter().filter(is_new).count();
@@ -186,8 +196,8 @@ impl ContextCtx {
         media_type: String,
         content: Vec<u8>,
     ) -> Result<(), Refusal> {
-        check_name("an artifact", &name)?;
-        check_name("a media type", &media_type)?;
+        self.check_name("an artifact", &name)?;
+        self.check_name("a media type", &media_type)?;
         self.check(Limit::Artifacts, self.record.artifacts.len() + 1, "files in one attempt")?;
         self.check(Limit::ArtifactBytes, content.len(), "bytes in one file")?;
         let kept: usize = self.record.artifacts.iter().map(|a| a.content.len()).sum();
@@ -269,29 +279,6 @@ impl Record {
         });
         spans.collect()
     }
-}
-
-impl OpenSpan {
-    fn set(&mut self, attribute: wit::Attribute) {
-        let wit::Attribute { key, value } = attribute;
-        if let Some((_, old)) = self.attributes.iter_mut().find(|(known, _)| *known == key) {
-            *old = value;
-        } else if self.attributes.len() < MAX_SPAN_ATTRIBUTES {
-            self.attributes.push((key, value));
-        }
-    }
-}
-
-fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
-    let problem = match name.len() {
-        0 => "is empty".to_owned(),
-        length if length > MAX_NAME_BYTES => {
-            format!("has {length} bytes, {MAX_NAME_BYTES} are allowed")
-        }
-        _ if name.chars().any(char::is_control) => "has control characters".to_owned(),
-        _ => return Ok(()),
-    };
-    Err(Refusal { rule: "name".into(), message: format!("the name of {what} {problem}") })
 }
 
 /// The context together with the table in which the guest's spans are.
@@ -387,15 +374,15 @@ impl HostSpan for ContextView<'_> {
         let handle = if self.ctx.check(Limit::Spans, spans + 1, "spans").is_err() {
             SpanHandle(None)
         } else if self.ctx.charge(text) {
-            let mut span = OpenSpan {
+            let span = OpenSpan {
                 name,
                 started_at: Timestamp::now(),
                 started: Instant::now(),
                 duration: None,
                 attributes: Vec::new(),
             };
-            attributes.into_iter().for_each(|attribute| span.set(attribute));
             self.ctx.record.spans.push(span);
+            attributes.into_iter().for_each(|attribute| self.ctx.set_attribute(spans, attribute));
             SpanHandle(Some(spans))
         } else {
             SpanHandle(None)
@@ -411,7 +398,7 @@ impl HostSpan for ContextView<'_> {
         if let Some(at) = self.table.get(&span)?.0
             && self.ctx.charge(attribute.key.len() + attribute.value.len())
         {
-            self.ctx.record.spans[at].set(attribute);
+            self.ctx.set_attribute(at, attribute);
         }
         Ok(())
     }

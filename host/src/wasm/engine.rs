@@ -62,7 +62,9 @@ pub fn config(metered: bool) -> Config {
         // A NaN's bits are then the same on every machine, so that a failure can be reproduced. Costs
         // a comparison after floating-point operations, which tests hardly notice.
         .cranelift_nan_canonicalization(true)
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        // Files and lines come from compile/symbols. wasmtime would read the component's debug
+        // information anew for each frame of each trap, in this process and without a bound.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         // Against a compiler's bug that reads a stack slot before it is written.

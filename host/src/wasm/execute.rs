@@ -25,6 +25,7 @@ use super::tcp::TcpCtx;
 use super::traffic::Traffic;
 use super::trap::DeadlinePassed;
 use super::{Engines, convert};
+use crate::compile::Symbols;
 use crate::metrics::Metrics;
 use crate::model::{Exchange, Limits, LogLine, Outcome, Policy, Stage, Value};
 
@@ -98,6 +99,7 @@ pub(super) struct Execution {
     pub(super) record: Record,
     pub(super) log: FinishedLog,
     pub(super) exchanges: Vec<Exchange>,
+    pub(super) symbols: Arc<Symbols>,
 }
 
 /// Makes a store and an instance, calls, and takes everything down again.
@@ -147,6 +149,7 @@ pub(super) async fn execute(host: &Host, prepared: &Prepared, terms: Terms) -> E
         log: state.context.log.finish(),
         record: state.context.record,
         exchanges: traffic.finish(),
+        symbols: prepared.symbols.clone(),
     }
 }
 

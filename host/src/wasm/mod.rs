@@ -11,7 +11,7 @@
 //! | `bindings`, `convert` | the WIT world as Rust, and its types as the model's |
 //! | `context`, `log`, `random`, `fs`, `http`, `tcp` | what a guest may call, one capability each |
 //! | `traffic`, `address` | what HTTP and TCP share: record, bounds, where names lead |
-//! | `limits`, `deadline` | bounds on memory, tables, instances; and on time |
+//! | `limits`, `deadline`, `room` | bounds on memory, tables, instances; on time; on all attempts together |
 //! | `secrets` | masks secrets in every text that leaves |
 //! | `trap`, `panic` | why a guest did not return, in words |
 //!
@@ -32,6 +32,7 @@ mod log;
 mod panic;
 mod prepared;
 mod random;
+mod room;
 mod secrets;
 mod settings;
 mod state;

@@ -9,7 +9,7 @@ use wasmtime::component::Linker;
 use super::bindings::SuitePre;
 use super::state::{self, State};
 use super::{Engines, engine};
-use crate::compile::Loaded;
+use crate::compile::{Loaded, Symbols};
 use crate::model::Digest;
 
 /// A component with its imports resolved and its exports looked up.
@@ -17,6 +17,8 @@ pub(super) struct Prepared {
     pub(super) pre: SuitePre<State>,
     /// How many of the pool's slots an instance takes.
     pub(super) slots: u32,
+    /// Files and lines for backtraces.
+    pub(super) symbols: Arc<Symbols>,
 }
 
 /// The prepared components that were used last. Holds the compiled code of each.
@@ -65,7 +67,8 @@ impl PreparedSuites {
         }
         let pre = linker.instantiate_pre(&loaded.component).and_then(SuitePre::new);
         let pre = pre.map_err(|error| format!("the component does not fit: {error:#}"))?;
-        Ok(Prepared { pre, slots: engine::slots(&loaded.component) })
+        let slots = engine::slots(&loaded.component);
+        Ok(Prepared { pre, slots, symbols: loaded.symbols.clone() })
     }
 }
 

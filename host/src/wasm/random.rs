@@ -5,12 +5,16 @@
 //! errors; so it traps.
 
 use rand::RngExt as _;
+use wasmtime::StoreContextMut;
 use wasmtime::component::{HasData, Linker};
-use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
+use wasmtime_wasi::p2::bindings::random::insecure_seed;
 
 use super::limits::LimitsHit;
 use super::trap::LimitTrap;
 use crate::model::{Limit, Limits};
+
+/// How many bytes are made at once; well below a millisecond of work.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// The randomness that an attempt may still have.
 pub(crate) struct RandomCtx {
@@ -23,13 +27,6 @@ impl RandomCtx {
     /// As much as `limits` allow.
     pub(crate) fn new(limits: &Limits, hits: LimitsHit) -> Self {
         Self { left: limits.random_bytes, limit: limits.random_bytes, hits }
-    }
-
-    fn bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        self.charge(len)?;
-        let mut bytes = vec![0; usize::try_from(len)?];
-        rand::rng().fill(&mut bytes[..]);
-        Ok(bytes)
     }
 
     fn word(&mut self) -> wasmtime::Result<u64> {
@@ -54,30 +51,23 @@ impl RandomCtx {
     }
 }
 
-impl random::Host for RandomCtx {
-    fn get_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        self.bytes(len)
-    }
-
-    fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
-        self.word()
-    }
-}
-
-impl insecure::Host for RandomCtx {
-    fn get_insecure_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        self.bytes(len)
-    }
-
-    fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {
-        self.word()
-    }
-}
-
 impl insecure_seed::Host for RandomCtx {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
         Ok((rand::rng().random(), rand::rng().random()))
     }
+}
+
+/// So many bytes, in pieces between which the deadline can pass.
+async fn fill(len: u64) -> wasmtime::Result<Vec<u8>> {
+    let len = usize::try_from(len)?;
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let start = bytes.len();
+        bytes.resize(len.min(start + PIECE_BYTES), 0);
+        rand::rng().fill(&mut bytes[start..]);
+        tokio::task::yield_now().await;
+    }
+    Ok(bytes)
 }
 
 struct HasRandom;
@@ -87,13 +77,36 @@ impl HasData for HasRandom {
 }
 
 /// Offers the three interfaces of `wasi:random`.
-pub(crate) fn add_to_linker<T: 'static>(
+pub(crate) fn add_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     get: fn(&mut T) -> &mut RandomCtx,
 ) -> wasmtime::Result<()> {
-    random::add_to_linker::<T, HasRandom>(linker, get)?;
-    insecure::add_to_linker::<T, HasRandom>(linker, get)?;
-    insecure_seed::add_to_linker::<T, HasRandom>(linker, get)
+    insecure_seed::add_to_linker::<T, HasRandom>(linker, get)?;
+    add_source(linker, get, "wasi:random/random@0.2.12", ["get-random-bytes", "get-random-u64"])?;
+    let names = ["get-insecure-random-bytes", "get-insecure-random-u64"];
+    add_source(linker, get, "wasi:random/insecure@0.2.12", names)
+}
+
+/// By hand, since the bindings of wasmtime-wasi cannot wait in between.
+fn add_source<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    get: fn(&mut T) -> &mut RandomCtx,
+    interface: &str,
+    [bytes, word]: [&str; 2],
+) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(interface)?;
+    interface.func_wrap_async(
+        bytes,
+        move |mut store: StoreContextMut<'_, T>, (len,): (u64,)| {
+            Box::new(async move {
+                get(store.data_mut()).charge(len)?;
+                Ok((fill(len).await?,))
+            })
+        },
+    )?;
+    interface.func_wrap(word, move |mut store: StoreContextMut<'_, T>, (): ()| {
+        Ok((get(store.data_mut()).word()?,))
+    })
 }
 
 #[cfg(test)]
@@ -105,10 +118,23 @@ mod tests {
         let hits = LimitsHit::default();
         let limits = Limits { random_bytes: 100, ..Limits::default() };
         let mut random = RandomCtx::new(&limits, hits.clone());
-        assert_eq!(random.bytes(60).unwrap().len(), 60);
-        assert!(random.bytes(60).unwrap_err().is::<LimitTrap>());
+        assert!(random.charge(60).is_ok());
+        assert!(random.charge(60).unwrap_err().is::<LimitTrap>());
         assert!(random.word().is_ok());
-        assert!(random.bytes(u64::MAX).is_err());
+        assert!(random.charge(u64::MAX).is_err());
         assert_eq!(hits.take(), [Limit::RandomBytes]);
+    }
+
+    #[tokio::test]
+    async fn many_bytes_come_in_pieces_between_which_others_have_their_turn() {
+        let pieces = 5;
+        let mut filling = Box::pin(fill((pieces * PIECE_BYTES) as u64));
+        for _ in 0..pieces {
+            assert!(futures::poll!(&mut filling).is_pending());
+        }
+        let bytes = filling.await.unwrap();
+        assert_eq!(bytes.len(), pieces * PIECE_BYTES);
+        assert!(bytes.chunks(PIECE_BYTES).all(|piece| piece.iter().any(|byte| *byte != 0)));
+        assert_eq!(fill(0).await.unwrap(), b"");
     }
 }

@@ -12,12 +12,26 @@ use crate::model::Limits;
 pub struct SandboxSettings {
     /// Attempts and describes at the same time; more wait. Sizes the pools: 256.
     pub concurrent_attempts: usize,
+    /// Memory of all attempts and describes at the same time, in bytes; each counts with the limit
+    /// `memory_bytes` that holds for it, and more wait. No single attempt has more. 0: as much as
+    /// `concurrent_attempts` with the `memory_bytes` of `limits` may have, 64 GiB by default. Set it
+    /// to what the machine can spare if suites that use their memory may run at the same time.
+    pub total_memory_bytes: u64,
+    /// How long a describe or a teardown waits for a free slot and memory, in milliseconds: 60 s.
+    /// Other attempts wait until their run's deadline.
+    pub slot_wait_ms: u64,
     /// How often a guest that computes is asked whether its time is up, in microseconds: 250.
     pub tick_us: u64,
     /// The limits of an attempt whose suite's policy sets none.
     pub limits: Limits,
     /// How long `describe` may take, in milliseconds: 5 s.
     pub describe_timeout_ms: u64,
+    /// Names looked up at the same time, for all attempts together; more wait. Each takes a thread for
+    /// as long as the system's resolver wants, even when nobody waits for it any more: 32.
+    pub concurrent_lookups: usize,
+    /// How long the names of `allow_tcp` may take to be looked up when an attempt starts, in
+    /// milliseconds: 5 s. One that takes longer cannot be reached in that attempt.
+    pub tcp_lookup_ms: u64,
     /// A file with further certificate authorities, in PEM, that outgoing HTTPS requests trust.
     pub tls_ca_file: Option<PathBuf>,
     /// Whether instances are made in pools of reserved address space. Without pools an attempt costs
@@ -53,9 +67,13 @@ impl Default for SandboxSettings {
     fn default() -> Self {
         Self {
             concurrent_attempts: 256,
+            total_memory_bytes: 0,
+            slot_wait_ms: 60_000,
             tick_us: 250,
             limits: Limits::default(),
             describe_timeout_ms: 5_000,
+            concurrent_lookups: 32,
+            tcp_lookup_ms: 5_000,
             tls_ca_file: None,
             pooling: true,
             max_memory_bytes: 1 << 30,
@@ -67,6 +85,17 @@ impl Default for SandboxSettings {
             stack_keep_resident_bytes: 64 << 10,
             unused_warm_slots: 16,
             prepared_suites: 32,
+        }
+    }
+}
+
+impl SandboxSettings {
+    /// Memory of all attempts at the same time, in bytes: `total_memory_bytes`, or what follows from
+    /// the other settings where that is 0.
+    pub fn memory_in_all(&self) -> u64 {
+        match self.total_memory_bytes {
+            0 => (self.concurrent_attempts as u64).saturating_mul(self.limits.memory_bytes),
+            set => set,
         }
     }
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::address::Resolver;
 use super::execute::{Answer, Call, Ending, Execution, Host, Terms, execute};
 use super::http::HttpShared;
 use super::prepared::{Prepared, PreparedSuites};
+use super::room::{Room, Rooms};
+use super::trap::in_words;
 use super::{Engines, SandboxSettings, convert, verdict};
 use crate::compile::Loaded;
 use crate::metrics::Metrics;
@@ -28,9 +31,7 @@ struct Inner {
     settings: SandboxSettings,
     host: Arc<Host>,
     prepared: PreparedSuites,
-    /// One permit for each of the pool's slots: when there is none, attempts wait.
-    slots: Arc<Semaphore>,
-    all_slots: u32,
+    rooms: Rooms,
 }
 
 /// Why there is no sandbox.
@@ -53,6 +54,9 @@ pub enum DescribeError {
     /// It answered, but not what the contract asks for.
     #[error("describe the suite: {0}")]
     Invalid(#[from] InvalidDescription),
+    /// There was no room for it within `sandbox.slot_wait_ms`.
+    #[error("describe the suite: no room was free within {}; try again in a moment", in_words(*.0))]
+    Busy(Duration),
     /// The platform's own fault.
     #[error("describe the suite: {0}")]
     Host(String),
@@ -102,6 +106,8 @@ pub struct AttemptOrder {
 enum NotRun {
     Cancelled,
     Late,
+    /// It waited for so long.
+    Busy(Duration),
     Host(String),
 }
 
@@ -114,14 +120,13 @@ impl Sandbox {
     ) -> Result<Self, SandboxError> {
         let prepared =
             PreparedSuites::new(&engines, settings.prepared_suites).map_err(SandboxError::Link)?;
-        let http = HttpShared::new(settings.tls_ca_file.as_deref())
+        let resolver = Resolver::system(&settings, metrics.clone());
+        let http = HttpShared::new(settings.tls_ca_file.as_deref(), resolver)
             .map_err(|error| SandboxError::Tls(Box::new(error)))?;
-        let largest_memory = settings.max_memory_bytes;
+        let largest_memory = settings.max_memory_bytes.min(settings.memory_in_all());
+        let rooms = Rooms::new(&settings, metrics.clone());
         let host = Arc::new(Host { engines, http, metrics, largest_memory });
-        let all_slots = u32::try_from(settings.concurrent_attempts.max(1)).unwrap_or(u32::MAX);
-        let permits = (all_slots as usize).min(Semaphore::MAX_PERMITS);
-        let slots = Arc::new(Semaphore::new(permits));
-        Ok(Self(Arc::new(Inner { settings, host, prepared, slots, all_slots })))
+        Ok(Self(Arc::new(Inner { settings, host, prepared, rooms })))
     }
 
     /// Asks the component what it is: under a short deadline, and without network, parameters and
@@ -129,13 +134,18 @@ impl Sandbox {
     pub async fn describe(&self, component: &Loaded) -> Result<Described, DescribeError> {
         let inner = &self.0;
         let prepared = inner.prepared.get(component).map_err(DescribeError::Host)?;
-        let permit = inner.slot(&prepared).await.map_err(DescribeError::Host)?;
+        let limits = Arc::new(inner.settings.limits.clone());
+        let room = tokio::select! {
+            biased;
+            room = inner.room(&prepared, &limits) => room.map_err(DescribeError::Host)?,
+            waited = inner.patience() => return Err(DescribeError::Busy(waited)),
+        };
         let terms = Terms {
             call: Call::Describe,
             metered: component.metered,
             number: 1,
             policy: Arc::default(),
-            limits: Arc::new(inner.settings.limits.clone()),
+            limits,
             params: Arc::default(),
             values: Arc::default(),
             timeout: Duration::from_millis(inner.settings.describe_timeout_ms),
@@ -143,7 +153,7 @@ impl Sandbox {
             cancel: CancellationToken::new(),
             live: None,
         };
-        let mut execution = self.run(prepared, permit, terms).await.map_err(DescribeError::Host)?;
+        let mut execution = self.run(prepared, room, terms).await.map_err(DescribeError::Host)?;
         let Ending::Returned(Answer::Description(described)) = execution.ending else {
             return Err(verdict::of_describe(&mut execution));
         };
@@ -153,19 +163,19 @@ impl Sandbox {
         Ok(Described { namespace, name, description })
     }
 
-    /// Waits for a free slot, calls `started`, and runs the guest. Never fails: whatever goes wrong
+    /// Waits for a free slot and memory, calls `started`, and runs the guest. Never fails: whatever goes wrong
     /// is in the attempt, which always has its detail. An attempt that does not get to run, because
     /// it is cancelled or its run's deadline passes while it waits, never calls `started`. Dropping
     /// the future ends the guest.
     pub async fn attempt(&self, order: AttemptOrder, started: impl FnOnce() + Send) -> Attempt {
         let (round, number) = (order.round, order.number);
-        let (prepared, permit) = match self.0.wait(&order).await {
+        let (prepared, room) = match self.0.wait(&order).await {
             Ok(ready) => ready,
             Err(reason) => return not_run(round, number, Timestamp::now(), reason),
         };
         started();
         let (started_at, since) = (Timestamp::now(), Instant::now());
-        let attempt = match self.run(prepared, permit, terms(order)).await {
+        let attempt = match self.run(prepared, room, terms(order)).await {
             Ok(execution) => verdict::of_attempt(round, number, execution),
             Err(error) => {
                 let mut attempt = not_run(round, number, started_at, NotRun::Host(error));
@@ -183,13 +193,13 @@ impl Sandbox {
     async fn run(
         &self,
         prepared: Arc<Prepared>,
-        permit: OwnedSemaphorePermit,
+        room: Room,
         terms: Terms,
     ) -> Result<Execution, String> {
         let host = self.0.host.clone();
         in_its_own_task(async move {
             let execution = execute(&host, &prepared, terms).await;
-            drop(permit);
+            drop(room);
             execution
         })
         .await
@@ -208,39 +218,42 @@ async fn in_its_own_task<T: Send + 'static>(
 
 impl Inner {
     /// What an attempt needs before it can start.
-    async fn wait(
-        &self,
-        order: &AttemptOrder,
-    ) -> Result<(Arc<Prepared>, OwnedSemaphorePermit), NotRun> {
+    async fn wait(&self, order: &AttemptOrder) -> Result<(Arc<Prepared>, Room), NotRun> {
         if order.cancel.is_cancelled() {
             return Err(NotRun::Cancelled);
         }
         let prepared = self.prepared.get(&order.component).map_err(NotRun::Host)?;
         let late = async {
             match order.not_after {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
+                Some(at) => {
+                    tokio::time::sleep_until(at.into()).await;
+                    NotRun::Late
+                }
+                None => NotRun::Busy(self.patience().await),
             }
         };
         tokio::select! {
             biased;
-            permit = self.slot(&prepared) => Ok((prepared.clone(), permit.map_err(NotRun::Host)?)),
+            room = self.room(&prepared, &order.limits) => {
+                Ok((prepared.clone(), room.map_err(NotRun::Host)?))
+            }
             () = order.cancel.cancelled() => Err(NotRun::Cancelled),
-            () = late => Err(NotRun::Late),
+            reason = late => Err(reason),
         }
     }
 
-    /// Waits for as many slots as the component takes.
-    async fn slot(&self, prepared: &Prepared) -> Result<OwnedSemaphorePermit, String> {
-        let (wanted, all) = (prepared.slots, self.all_slots);
-        if wanted > all {
-            return Err(format!(
-                "the component has so many memories or tables that it takes {wanted} slots, and \
-                 there are {all}: raise `concurrent_attempts`"
-            ));
-        }
-        let permit = self.slots.clone().acquire_many_owned(wanted).await;
-        permit.map_err(|_| "the sandbox is closed".to_owned())
+    /// Waits for as many slots as the component takes, and for its memory.
+    async fn room(&self, prepared: &Prepared, limits: &Limits) -> Result<Room, String> {
+        let memory_bytes = limits.memory_bytes.min(self.host.largest_memory);
+        self.rooms.take(prepared.slots, memory_bytes).await
+    }
+
+    /// Waits for as long as those wait that no run's deadline ends.
+    async fn patience(&self) -> Duration {
+        let patience = Duration::from_millis(self.settings.slot_wait_ms);
+        tokio::time::sleep(patience).await;
+        self.host.metrics.server_limit_hit("slot_wait_ms");
+        patience
     }
 }
 
@@ -267,6 +280,11 @@ fn not_run(round: u32, number: u32, started_at: Timestamp, reason: NotRun) -> At
         NotRun::Late => {
             let message = "its run's deadline passed while it waited for a free slot".to_owned();
             (TestStatus::Failed, Some(Cause::Timeout), Some(message))
+        }
+        NotRun::Busy(waited) => {
+            let waited = in_words(waited);
+            let message = format!("no room for it was free within {waited} (sandbox.slot_wait_ms)");
+            (TestStatus::Error, Some(Cause::Host), Some(message))
         }
         NotRun::Host(message) => (TestStatus::Error, Some(Cause::Host), Some(message)),
     };

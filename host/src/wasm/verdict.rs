@@ -1,14 +1,17 @@
 //! What a call that has ended means: for an attempt, or for a description.
 
+use jiff::Timestamp;
+
 use super::execute::{Answer, Ending, Execution};
 use super::limits::cut_message;
 use super::log::FinishedLog;
 use super::secrets::Masker;
 use super::suite::DescribeError;
 use super::trap::{self, Circumstances, Explanation, in_words};
+use crate::compile::LeftOut;
 use crate::model::{
-    Artifact, Attempt, AttemptDetail, Cause, Digest, Failure, Frame, Limit, Location, Outcome,
-    TestStatus, Value,
+    Artifact, Attempt, AttemptDetail, Cause, Digest, Failure, Frame, Limit, Location, LogLine,
+    Outcome, Source, TestStatus, Value,
 };
 
 /// How an attempt ended.
@@ -25,7 +28,23 @@ struct Verdict {
 /// The attempt that `execution` was.
 pub(super) fn of_attempt(round: u32, number: u32, mut execution: Execution) -> Attempt {
     let Verdict { status, cause, message, location, backtrace, further } = judge(&mut execution);
-    let Execution { record, log, exchanges, ended, .. } = &mut execution;
+    let Execution { record, log, exchanges, ended, symbols, hits, limits, .. } = &mut execution;
+    let mut remark = |text| {
+        log.lines.push(LogLine { at: Timestamp::now(), source: Source::Host, text });
+    };
+    if hits.was_hit(Limit::ScratchBytes) {
+        // Most languages' libraries make an I/O error of it when they write to a file.
+        let limit = limits.scratch_bytes;
+        remark(format!("no space was left in /tmp: {limit} bytes (limit `scratch_bytes`)"));
+    }
+    if let Some(LeftOut { bytes, limit }) = symbols.left_out()
+        && !backtrace.is_empty()
+    {
+        remark(format!(
+            "the backtrace has no files and lines: {bytes} bytes of debug information are more than \
+             {limit} (compile.debug_bytes)"
+        ));
+    }
     let mut detail = AttemptDetail {
         whole: None,
         log: std::mem::take(&mut log.lines),
@@ -84,15 +103,17 @@ pub(super) fn of_describe(execution: &mut Execution) -> DescribeError {
 
 /// Why the guest did not return; none if it did, or was cancelled.
 fn explain(execution: &Execution) -> Option<Explanation> {
-    let Execution { ending, limits, memory_limit, hits, log, timeout, instantiated, .. } =
-        execution;
+    let Execution {
+        ending, limits, memory_limit, hits, log, timeout, instantiated, symbols, ..
+    } = execution;
     match ending {
         Ending::Returned(_) | Ending::Cancelled => None,
         Ending::TimedOut => Some(Explanation::timeout(*timeout)),
         Ending::Failed(error) => {
             let (memory_limit, timeout, instantiated) = (*memory_limit, *timeout, *instantiated);
             let log = &log.lines;
-            let known = Circumstances { limits, memory_limit, hits, log, timeout, instantiated };
+            let known =
+                Circumstances { limits, memory_limit, hits, log, timeout, instantiated, symbols };
             Some(trap::explain(error, &known))
         }
     }
@@ -190,8 +211,8 @@ fn mask_artifact(masker: &Masker, artifact: &mut Artifact) {
     }
 }
 
-/// Masks the texts of the detail that are not masked yet; but values, which stay in
-/// clear for the suite: one that has a secret in it becomes secret itself.
+/// Masks the texts of the detail that are not masked yet; but what values hold, which stays in clear
+/// for the suite: one that has a secret in it becomes secret itself.
 fn mask(masker: &Masker, detail: &mut AttemptDetail) {
     let AttemptDetail { spans, sub_results, values, exchanges, .. } = detail;
     for span in spans {
@@ -209,11 +230,14 @@ fn mask(masker: &Masker, detail: &mut AttemptDetail) {
             Outcome::Skipped { reason } => masker.apply(reason),
         }
     }
-    for Value { value, secret, .. } in values {
+    for Value { name, value, secret } in values {
+        masker.apply(name);
         *secret |= masker.finds(value);
     }
     for exchange in exchanges {
+        masker.apply(&mut exchange.method);
         masker.apply(&mut exchange.url);
+        exchange.trace_id.iter_mut().for_each(|id| masker.apply(id));
         exchange.error.iter_mut().for_each(|error| masker.apply(error));
     }
 }

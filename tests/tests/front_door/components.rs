@@ -63,16 +63,50 @@ pub(crate) fn with_memory(pages: usize) -> Vec<u8> {
     module
 }
 
+/// The component with these custom sections at the end of its largest core module.
+pub(crate) fn with_sections(component: &[u8], sections: &[(&str, &[u8])]) -> Vec<u8> {
+    let all = || parts(component).enumerate().filter(|(_, (id, _))| *id == CORE_MODULE);
+    let largest = all().max_by_key(|(_, (_, content))| content.len()).map(|(at, _)| at);
+    let mut bytes = COMPONENT.to_vec();
+    for (at, (id, content)) in parts(component).enumerate() {
+        let mut content = content.to_vec();
+        for (name, data) in sections.iter().filter(|_| Some(at) == largest) {
+            let mut custom = vec![name.len() as u8];
+            custom.extend(name.bytes());
+            custom.extend(*data);
+            section(&mut content, 0, &custom);
+        }
+        section(&mut bytes, id, &content);
+    }
+    bytes
+}
+
+/// Debug information (DWARF 4) of about so many bytes that costs many times that to read: units with
+/// nothing in them.
+pub(crate) fn hostile_debug_info(bytes: usize) -> Vec<u8> {
+    // Length, version, where its abbreviations are, bytes of an address; then the unit's one entry.
+    let unit: &[u8] = &[8, 0, 0, 0, 4, 0, 0, 0, 0, 0, 4, 1];
+    unit.repeat(bytes / unit.len())
+}
+
+/// What [`hostile_debug_info`] refers to: abbreviation 1 is a compilation unit without anything.
+pub(crate) const HOSTILE_ABBREVIATIONS: &[u8] = &[1, 0x11, 0, 0, 0, 0];
+
 /// How many core modules stand in a component itself.
 fn core_modules(component: &[u8]) -> usize {
+    parts(component).filter(|(id, _)| *id == CORE_MODULE).count()
+}
+
+/// The sections of a component: id and content.
+fn parts(component: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = component.strip_prefix(COMPONENT).expect("a component");
-    let mut modules = 0;
-    while let Some((id, after)) = rest.split_first() {
+    std::iter::from_fn(move || {
+        let (id, after) = rest.split_first()?;
         let (size, after) = read_leb(after);
-        modules += usize::from(*id == CORE_MODULE);
-        rest = &after[size..];
-    }
-    modules
+        let (content, after) = after.split_at(size);
+        rest = after;
+        Some((*id, content))
+    })
 }
 
 fn section(bytes: &mut Vec<u8>, id: u8, content: &[u8]) {

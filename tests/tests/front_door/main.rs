@@ -10,6 +10,7 @@ mod attempts;
 mod cli;
 mod clients;
 mod components;
+mod debug_info;
 mod drain;
 mod events;
 mod full_disk;

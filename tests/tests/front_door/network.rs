@@ -313,9 +313,9 @@ async fn without_a_grant_nothing_is_reached() {
     let (target, echo) = (Target::start().await, Tcp::start(true).await);
     let server = Server::start().await;
     let client = server.client();
-    for (suite, url, name, said) in [
-        ("http", target.url(), "gets", "allow_http"),
-        ("tcp", echo.address.to_string(), "echoes", "Permission denied"),
+    for (suite, url, name, said, grant) in [
+        ("http", target.url(), "gets", "allow_http", "allow_http"),
+        ("tcp", echo.address.to_string(), "echoes", "Permission denied", "allow_tcp"),
     ] {
         client.upload_guest(suite).await;
         let mut request = only(name);
@@ -323,6 +323,10 @@ async fn without_a_grant_nothing_is_reached() {
         let run = client.run(suite, &request).await;
         assert_eq!(run["status"], "failed", "{run:#}");
         assert_says(text(&attempt(&run, name)["message"]), &[said]);
+        let [exchange] = &exchanges(&client, &run, name).await[..] else { panic!("{name}") };
+        assert_eq!(exchange["allowed"], false);
+        let advice = format!("grant {grant} = [\"{url}\"]");
+        assert_says(text(&exchange["error"]), &["not allowed by the suite's policy", &advice]);
     }
     let seen: Vec<Seen> = target.seen();
     assert!(seen.is_empty(), "{seen:?}");

@@ -34,7 +34,7 @@ use super::traffic::Traffic;
 use crate::model::Policy;
 
 /// The most bytes that a guest may write to a request's body at once. A body buffers two such pieces
-/// on the host until the network takes them.
+/// on the host until the network takes them. A buffer's size and no bound: the guest writes again.
 const OUTGOING_CHUNK_BYTES: usize = 16 << 10;
 
 /// What all attempts share: how to look up names and whom to trust. Cheap to clone.
@@ -46,8 +46,8 @@ pub(crate) struct HttpShared {
 
 impl HttpShared {
     /// Trusts the Mozilla root certificates, and those in `tls_ca_file` (PEM) beside them.
-    pub(crate) fn new(tls_ca_file: Option<&Path>) -> Result<Self, TlsError> {
-        Ok(Self { tls: tls::connector(tls_ca_file)?, resolver: Resolver::system() })
+    pub(crate) fn new(tls_ca_file: Option<&Path>, resolver: Resolver) -> Result<Self, TlsError> {
+        Ok(Self { tls: tls::connector(tls_ca_file)?, resolver })
     }
 
     /// Where names are looked up.

@@ -26,7 +26,8 @@ use crate::wasm::deadline::SharedDeadline;
 use crate::wasm::traffic::{Ongoing, Slot, Traffic};
 
 /// How long a guest that does not say waits for a connection, from its place among the concurrent
-/// requests to the end of the TLS handshake. All other waits last until the attempt's deadline.
+/// requests to the end of the TLS handshake. A default that a guest changes by its request's options,
+/// and no bound: that, and the one of all other waits, is the attempt's deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// hyper does not go below this for the buffer that holds an answer's head.

@@ -22,9 +22,15 @@ use wasmtime_wasi::p2::Pollable as _;
 use super::*;
 use crate::metrics::Metrics;
 use crate::model::{Exchange, Limit, Limits};
+use crate::wasm::SandboxSettings;
 use crate::wasm::limits::LimitsHit;
 
 /// One attempt's HTTP with what belongs to it.
+/// Looks up as the system does.
+fn system() -> Resolver {
+    Resolver::system(&SandboxSettings::default(), Metrics::new())
+}
+
 struct Attempt {
     http: HttpCtx,
     traffic: Traffic,
@@ -33,11 +39,11 @@ struct Attempt {
 
 impl Attempt {
     fn new(grant: &str) -> Self {
-        Self::with(grant, Limits::default(), HttpShared::new(None).unwrap())
+        Self::with(grant, Limits::default(), HttpShared::new(None, system()).unwrap())
     }
 
     fn limited(grant: &str, limits: Limits) -> Self {
-        Self::with(grant, limits, HttpShared::new(None).unwrap())
+        Self::with(grant, limits, HttpShared::new(None, system()).unwrap())
     }
 
     fn with(grant: &str, limits: Limits, shared: HttpShared) -> Self {
@@ -190,7 +196,7 @@ async fn a_name_under_a_pattern_does_not_lead_to_a_private_address() {
     let port = server.origin.rsplit_once(':').unwrap().1;
     let names: &[(&str, &[&str])] =
         &[("in.test", &["127.0.0.1"]), ("meta.test", &["169.254.169.254", "::ffff:127.0.0.1"])];
-    let shared = HttpShared { resolver: Resolver::fixed(names), ..HttpShared::new(None).unwrap() };
+    let shared = HttpShared::new(None, Resolver::fixed(names)).unwrap();
     for name in ["in.test", "meta.test"] {
         let mut attempt = Attempt::with("http://*.test:*", Limits::default(), shared.clone());
         let error = attempt.get(&format!("http://{name}:{port}/")).await.unwrap_err();
@@ -212,7 +218,7 @@ async fn a_name_under_a_pattern_does_not_lead_to_a_private_address() {
 
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_an_error_of_its_own() {
-    let shared = HttpShared { resolver: Resolver::fixed(&[]), ..HttpShared::new(None).unwrap() };
+    let shared = HttpShared::new(None, Resolver::fixed(&[])).unwrap();
     let mut attempt = Attempt::with("http://gone.test", Limits::default(), shared);
     let error = attempt.get("http://gone.test/").await.unwrap_err();
     assert!(matches!(error, Error::DnsError { .. }), "{error}");
@@ -275,7 +281,7 @@ async fn a_server_that_never_answers_is_given_up_at_the_deadline() {
     })
     .await;
     let deadline = SharedDeadline::new(Instant::now() + Duration::from_millis(50));
-    let shared = HttpShared::new(None).unwrap();
+    let shared = HttpShared::new(None, system()).unwrap();
     let mut attempt = Attempt::until(&server.origin, Limits::default(), shared, deadline);
     // What the guest asks for does not reach beyond the attempt.
     let options = RequestOptions {

@@ -58,9 +58,11 @@ impl TcpCtxView<'_> {
         let host = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let mut named = self.ctx.grants.iter().filter(|grant| grant.target.host == host).peekable();
         if named.peek().is_none() {
-            let reason = "not allowed by the suite's policy: only names granted by allow_tcp = \
-                          [\"host:port\"] are looked up";
-            self.ctx.traffic.deny("CONNECT", &format!("tcp://{host}"), reason);
+            let reason = format!(
+                "not allowed by the suite's policy: grant allow_tcp = [\"{host}:PORT\"] with the \
+                 port that is meant"
+            );
+            self.ctx.traffic.deny("CONNECT", &format!("tcp://{host}"), &reason);
             return Err(ErrorCode::AccessDenied);
         }
         match named.find_map(|grant| grant.addresses.as_ref().ok()) {

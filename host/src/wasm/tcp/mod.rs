@@ -1,5 +1,6 @@
-//! Raw TCP to the hosts that the operator granted by `allow_tcp`; without a grant every call is
-//! denied, as an error. No listening, no binding, no UDP, ever.
+//! Raw TCP to the hosts that the operator granted by `allow_tcp`; everything else is denied when a guest
+//! connects or looks up a name, as an error, and recorded with the grant that would allow it. No
+//! listening, no binding, no UDP, ever.
 //!
 //! The names of the grants are looked up once, when the attempt starts. Only those addresses and
 //! ports pass, and a guest that looks a name up is told those addresses or nothing, so that the name
@@ -15,7 +16,6 @@ mod tests;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::join_all;
 use wasmtime::component::{HasData, Linker, ResourceTable};
@@ -28,14 +28,10 @@ use super::address::Resolver;
 use super::traffic::Traffic;
 use crate::model::{Policy, TcpTarget};
 
-/// How long the names of the grants may take to be looked up when an attempt starts. One that takes
-/// longer cannot be reached in this attempt.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// One attempt's TCP. Costs next to nothing without a grant.
 pub(crate) struct TcpCtx {
     /// wasmtime-wasi's own check, a second wall behind ours.
-    sockets: WasiSocketsCtx,
+    sockets: Option<WasiSocketsCtx>,
     grants: Arc<[Grant]>,
     traffic: Traffic,
     /// Connections on their way, by the socket's place in the table.
@@ -52,12 +48,11 @@ struct Grant {
 
 impl Grant {
     async fn find(target: &TcpTarget, resolver: &Resolver) -> Self {
-        let lookup = resolver.resolve(&target.host, target.port);
-        let addresses = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
-            Ok(Ok(found)) => Ok(found.iter().map(|address| address.ip().to_canonical()).collect()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("no answer in time".to_owned()),
+        let found = resolver.resolve_for_tcp(&target.host, target.port).await;
+        let addresses = |found: Vec<SocketAddr>| {
+            found.iter().map(|address| address.ip().to_canonical()).collect()
         };
+        let addresses = found.map(addresses).map_err(|error| error.to_string());
         Self { target: target.clone(), addresses }
     }
 
@@ -72,9 +67,12 @@ impl TcpCtx {
     pub(crate) async fn new(policy: &Policy, traffic: Traffic, resolver: &Resolver) -> Self {
         let finds = policy.allow_tcp.iter().map(|target| Grant::find(target, resolver));
         let grants: Arc<[Grant]> = join_all(finds).await.into();
-        let sockets =
-            if grants.is_empty() { WasiSocketsCtx::default() } else { sockets_to(grants.clone()) };
-        Self { sockets, grants, traffic, connecting: HashMap::new(), held: 0 }
+        Self { sockets: None, grants, traffic, connecting: HashMap::new(), held: 0 }
+    }
+
+    /// Made when they are first asked for: most attempts never do.
+    fn sockets(&mut self) -> &mut WasiSocketsCtx {
+        self.sockets.get_or_insert_with(|| sockets_to(self.grants.clone()))
     }
 
     fn grant(&self, address: SocketAddr) -> Option<&Grant> {
@@ -112,7 +110,7 @@ pub(crate) struct TcpCtxView<'a> {
 
 impl TcpCtxView<'_> {
     fn sockets(&mut self) -> WasiSocketsCtxView<'_> {
-        WasiSocketsCtxView { ctx: &mut self.ctx.sockets, table: self.table }
+        WasiSocketsCtxView { ctx: self.ctx.sockets(), table: self.table }
     }
 }
 
@@ -126,7 +124,7 @@ impl HasData for HasTcp {
 pub(crate) fn add_to_linker<T: TcpView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     fn theirs<T: TcpView>(state: &mut T) -> WasiSocketsCtxView<'_> {
         let TcpCtxView { ctx, table } = state.tcp();
-        WasiSocketsCtxView { ctx: &mut ctx.sockets, table }
+        WasiSocketsCtxView { ctx: ctx.sockets(), table }
     }
     let options = bindings::network::LinkOptions::default();
     bindings::network::add_to_linker::<T, WasiSockets>(linker, &options, theirs)?;

@@ -147,11 +147,20 @@ async fn a_granted_connection_carries_bytes_and_is_recorded() {
 #[tokio::test]
 async fn without_a_grant_everything_is_denied_at_the_call() {
     let mut guest = Guest::new(&[], Limits::default()).await;
-    assert_eq!(guest.socket().map(drop), Err(ErrorCode::AccessDenied));
+    let address: SocketAddr = "127.0.0.1:5432".parse().unwrap();
+    let socket = guest.socket().unwrap();
+    assert_eq!(guest.start(&socket, address), Err(ErrorCode::AccessDenied));
     assert_eq!(guest.look_up("db.test"), Err(ErrorCode::AccessDenied));
+    let said = guest.traffic.finish().into_iter().map(|exchange| exchange.error.unwrap());
+    let grants = ["[\"127.0.0.1:5432\"]", "[\"db.test:PORT\"] with the port that is meant"];
+    for (said, grant) in said.zip(grants) {
+        assert!(said.ends_with(&format!("policy: grant allow_tcp = {grant}")), "{said}");
+    }
     let udp = guest.tcp().sockets().create_udp_socket(IpAddressFamily::Ipv4).await;
     assert_eq!(code(udp).map(drop), Err(ErrorCode::AccessDenied));
-    assert!(!guest.exchange().allowed);
+    let exchanges = guest.traffic.finish();
+    assert_eq!(exchanges.len(), 2);
+    assert!(exchanges.iter().all(|exchange| !exchange.allowed));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Each bound that the engine or the sandbox itself keeps, hit.
 
 use super::*;
+use crate::compile::Symbols;
 use crate::model::{Cause, Limit, TestStatus};
 
 /// Cause, message and limits hit.
@@ -9,7 +10,7 @@ fn why(attempt: &Attempt) -> (Option<Cause>, &str, &[Limit]) {
     (attempt.cause, attempt.message.as_deref().unwrap(), &attempt.limits_hit)
 }
 
-const GROW: &str = "(loop $again
+pub(super) const GROW: &str = "(loop $again
     (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
     (br $again)) unreachable";
 
@@ -67,6 +68,7 @@ async fn instantiate(bench: &Bench, component: &Component) -> (Cause, String, Ve
         log: &[],
         timeout: bench.timeout,
         instantiated: false,
+        symbols: &Symbols::default(),
     };
     let explanation = explain(&error, &known);
     (explanation.cause, explanation.message, hits.take())

@@ -72,6 +72,24 @@ async fn a_trap_is_told_with_its_kind_and_its_stack() {
 }
 
 #[tokio::test]
+async fn a_backtrace_has_files_and_lines_unless_there_is_too_much_to_read() {
+    let guest = Guest { run: "unreachable", debug: true, ..Guest::default() };
+    let attempt = Bench::new().attempt(&guest).await;
+    let place = detail(&attempt).backtrace[0].location.clone().expect("a place");
+    let text = include_str!("guest.wat");
+    let line = 1 + text.lines().position(|line| line.contains("#run\")")).unwrap();
+    assert_eq!((place.file.as_str(), place.line as usize), ("./<input>.wat", line));
+    assert_eq!(log(&attempt), Vec::<&str>::new());
+
+    let bench = Bench { debug_bytes: 10, ..Bench::new() };
+    let attempt = bench.attempt(&guest).await;
+    let [frame] = &detail(&attempt).backtrace[..] else { panic!("{attempt:?}") };
+    assert_eq!((frame.function.as_str(), &frame.location), ("run", &None));
+    let [said] = log(&attempt)[..] else { panic!("{attempt:?}") };
+    assert!(said.ends_with("are more than 10 (compile.debug_bytes)"), "{said}");
+}
+
+#[tokio::test]
 async fn an_endless_recursion_is_told_as_such() {
     let attempt = Bench::new().run("(call $run (local.get $name) (local.get $len))").await;
     let message = "trapped: its stack of 512 KiB overflowed, probably by an endless recursion";

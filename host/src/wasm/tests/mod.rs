@@ -4,6 +4,8 @@ mod bounds;
 mod context;
 mod describe;
 mod endings;
+mod secrets;
+mod waiting;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 
 use super::{AttemptOrder, Engines, Sandbox, SandboxSettings};
-use crate::compile::Loaded;
+use crate::compile::{Loaded, Symbols};
 use crate::metrics::Metrics;
 use crate::model::{Attempt, AttemptDetail, Digest, Limits, Policy, Stage};
 
@@ -33,13 +35,15 @@ struct Guest<'a> {
     setup: &'a str,
     run: &'a str,
     teardown: &'a str,
+    /// Whether it has debug information.
+    debug: bool,
 }
 
 impl Default for Guest<'_> {
     fn default() -> Self {
         let passed = "(global.get $passed)";
         let describe = "(global.get $description)";
-        Self { fields: "", describe, setup: passed, run: passed, teardown: passed }
+        Self { fields: "", describe, setup: passed, run: passed, teardown: passed, debug: false }
     }
 }
 
@@ -52,7 +56,11 @@ impl Guest<'_> {
             .replace("SETUP", self.setup)
             .replace("RUN", self.run)
             .replace("TEARDOWN", self.teardown);
-        let mut core = wat::parse_str(&text).unwrap();
+        let mut wat = wat::Parser::new();
+        if self.debug {
+            wat.generate_dwarf(wat::GenerateDwarf::Full);
+        }
+        let mut core = wat.parse_str(None, &text).unwrap();
         let (wit, world) = &*WIT;
         embed_component_metadata(&mut core, wit, *world, StringEncoding::UTF8).unwrap();
         ComponentEncoder::default().module(&core).unwrap().validate(true).encode().unwrap()
@@ -63,7 +71,9 @@ impl Guest<'_> {
 struct Bench {
     sandbox: Sandbox,
     engines: Engines,
+    metrics: Metrics,
     limits: Limits,
+    debug_bytes: u64,
     policy: Policy,
     timeout: Duration,
     cancel: CancellationToken,
@@ -77,11 +87,14 @@ impl Bench {
     fn with(settings: SandboxSettings) -> Self {
         let engines = Engines::new(&settings).unwrap();
         let limits = settings.limits.clone();
-        let sandbox = Sandbox::new(settings, engines.clone(), Metrics::new()).unwrap();
+        let metrics = Metrics::new();
+        let sandbox = Sandbox::new(settings, engines.clone(), metrics.clone()).unwrap();
         Self {
             sandbox,
             engines,
+            metrics,
             limits,
+            debug_bytes: u64::MAX,
             policy: Policy::default(),
             timeout: Duration::from_secs(20),
             cancel: CancellationToken::new(),
@@ -92,7 +105,8 @@ impl Bench {
         let metered = self.limits.fuel > 0;
         let bytes = guest.build();
         let component = Component::from_binary(self.engines.get(metered), &bytes).unwrap();
-        Loaded { component, metered, digest: Digest::of(&bytes) }
+        let symbols = Symbols::read(&bytes, self.debug_bytes).unwrap().into();
+        Loaded { component, metered, digest: Digest::of(&bytes), symbols }
     }
 
     fn order(&self, component: Loaded) -> AttemptOrder {

@@ -55,7 +55,7 @@ async fn tls_trusts_the_operators_authority_and_no_stranger() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &tls.authority).unwrap();
     let origin = tls.serve().await;
-    let trusting = HttpShared::new(Some(file.path())).unwrap();
+    let trusting = HttpShared::new(Some(file.path()), system()).unwrap();
     let mut attempt = Attempt::with(&origin, Limits::default(), trusting.clone());
     assert_eq!(attempt.get(&origin).await.unwrap(), (StatusCode::OK, "ok".into()));
 
@@ -91,8 +91,8 @@ fn a_file_of_authorities_that_is_none_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     for content in ["", "no PEM", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
         std::fs::write(file.path(), content).unwrap();
-        let error = HttpShared::new(Some(file.path())).err().unwrap().to_string();
+        let error = HttpShared::new(Some(file.path()), system()).err().unwrap().to_string();
         assert!(error.contains("must be a PEM file"), "{error}");
     }
-    assert!(HttpShared::new(Some(Path::new("/nonexistent.pem"))).is_err());
+    assert!(HttpShared::new(Some(Path::new("/nonexistent.pem")), system()).is_err());
 }
