@@ -7,9 +7,7 @@ use futures::stream::BoxStream;
 
 use super::{Hub, reopen};
 use crate::metrics::Metrics;
-use crate::model::{
-    Counts, Digest, EventKind, PlannedTest, Run, RunEvent, RunId, RunRequest, RunSpec, RunStatus,
-};
+use crate::model::{Counts, EventKind, Run, RunEvent, RunId, RunSpec, RunStatus, samples};
 use crate::storage::{Storage, StorageError, StorageSettings};
 
 type Watched = BoxStream<'static, Result<Arc<RunEvent>, Arc<StorageError>>>;
@@ -50,25 +48,7 @@ fn stage() -> Stage {
 }
 
 fn spec() -> RunSpec {
-    let test = PlannedTest {
-        name: "test".into(),
-        soft: false,
-        timeout_ms: None,
-        max_attempts: 1,
-        skip: None,
-    };
-    RunSpec {
-        id: RunId::new(),
-        number: 1,
-        suite: "hello".parse().unwrap(),
-        version: Digest::of(b""),
-        created_at: jiff::Timestamp::now(),
-        request: RunRequest::default(),
-        timeout_ms: 1000,
-        parallelism: 1,
-        repeat: 1,
-        tests: vec![test],
-    }
+    samples::spec(&["test"])
 }
 
 fn finished() -> EventKind {
