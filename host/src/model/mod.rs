@@ -14,6 +14,8 @@ mod limits;
 mod plan;
 mod policy;
 mod run;
+#[cfg(test)]
+pub(crate) mod samples;
 mod suite;
 
 pub use activity::Activity;

@@ -22,14 +22,18 @@ use super::message::{Change, ChangeReply, EventReply, Message};
 use super::{OnStored, Shared, StorageError, suites};
 use crate::model::SuiteVersion;
 
-/// The most messages in one batch.
+/// The most messages in one batch, so that those who came first do not wait for all who came after. Not
+/// a setting: the queue in front, `storage.queue`, is what bounds memory, and more would share a flush
+/// that a thousand share already.
 const BATCH_MESSAGES: usize = 1024;
-/// The most bytes in one batch, less its last message.
+/// The most bytes in one batch, less its last message: eight of sled's segments of 512 KiB. sled holds a
+/// batch in memory until it is written, beside what waits, which `storage.queue_bytes` bounds.
 const BATCH_BYTES: usize = 4 << 20;
 /// How long events that nobody waits for wait for others to share their flush. A flush costs as much for
 /// one event as for a thousand, and sled wakes seven threads for each.
 const COMPANY_WAIT: Duration = Duration::from_millis(5);
-/// How long to wait for room on the disk before looking again.
+/// How long to wait for room on the disk before looking again: soon for whoever made room, and no load
+/// on a machine that is in trouble already.
 const ROOM_WAIT: Duration = Duration::from_millis(100);
 
 /// The state of the committing thread.

@@ -64,7 +64,8 @@ use crate::model::{Digest, EventKind, Policy, RunEvent, RunId, RunStatus, SuiteI
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageSettings {
-    /// sled's page cache, in bytes: 8 MiB. At least 1 MiB is used.
+    /// sled's page cache, in bytes: 8 MiB. At least 1 MiB is used. sled's index of pages is not part of it
+    /// and has no bound: some 600 bytes of memory for each stored run.
     pub cache_bytes: u64,
     /// Refuse writes when the disk has less free space than this, in bytes: 64 MiB.
     pub min_free_bytes: u64,
