@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc;
 
@@ -94,27 +95,24 @@ impl Ledger {
                 None => return false,
             }
         }
-        while self.backlog.len() < BATCH_MESSAGES {
-            let Ok(message) = self.queue.try_recv() else { break };
-            self.take(message);
-        }
-        if !self.backlog.iter().any(Message::is_awaited) {
-            self.wait_for_company();
+        // What was urgent before is in the queue by now.
+        let _ = self.shared.urgent.notified().now_or_never();
+        self.take_queued();
+        if !self.backlog.iter().any(Message::is_urgent) {
+            // Not by waiting for the queue: each message would wake this thread.
+            let urgent = self.shared.urgent.notified();
+            let company = async { tokio::time::timeout(COMPANY_WAIT, urgent).await };
+            // Whether somebody came who waits, or the time is over, makes no difference.
+            let _ = self.clock.block_on(company);
+            self.take_queued();
         }
         true
     }
 
-    /// Takes what comes until somebody waits for it, there is enough, or the time is over.
-    fn wait_for_company(&mut self) {
-        let until = tokio::time::Instant::now() + COMPANY_WAIT;
+    fn take_queued(&mut self) {
         while self.backlog.len() < BATCH_MESSAGES {
-            let next = async { tokio::time::timeout_at(until, self.queue.recv()).await };
-            let Ok(Some(message)) = self.clock.block_on(next) else { break };
-            let awaited = message.is_awaited();
+            let Ok(message) = self.queue.try_recv() else { break };
             self.take(message);
-            if awaited {
-                break;
-            }
         }
     }
 
