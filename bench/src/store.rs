@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use handoff::model::{
     Counts, Digest, EventKind, PlannedTest, RunId, RunRequest, RunSpec, RunStatus, SuiteId,
 };
@@ -13,16 +13,19 @@ use crate::Setup;
 use crate::figures::{mib, ms};
 use crate::server::Server;
 
-const LISTS: [&str; 4] = [
-    "/api/v1/runs?limit=50",
-    "/api/v1/runs?limit=50&suite=bench/suite-7",
-    "/api/v1/runs?limit=50&status=failed",
-    "/api/v1/runs?limit=50&suite=bench/suite-7&status=failed&reference=r3",
+/// How many runs the small store holds.
+const FEW: u64 = 100;
+
+/// Lists that are as long in the small store as in the large one, and how long.
+const LISTS: [(&str, usize); 4] = [
+    ("/api/v1/runs?limit=50", 50),
+    ("/api/v1/runs?limit=10&suite=bench/suite-7", 10),
+    ("/api/v1/runs?limit=50&status=failed", 50),
+    ("/api/v1/runs?limit=5&suite=bench/suite-7&status=failed&reference=r1", 5),
 ];
 
 /// Compares a store of a few runs with one of many.
 pub(crate) async fn lists_and_start(setup: &Setup) -> Result<()> {
-    const FEW: u64 = 100;
     let many = setup.stored;
     let mut medians: Vec<Vec<Duration>> = Vec::new();
     for stored in [FEW, many] {
@@ -38,7 +41,10 @@ pub(crate) async fn lists_and_start(setup: &Setup) -> Result<()> {
             ms(answer),
         );
         let mut lists = Vec::new();
-        for path in LISTS {
+        for (path, length) in LISTS {
+            let list: serde_json::Value = serde_json::from_str(&server.get(path).await?)?;
+            let found = list["items"].as_array().map_or(0, Vec::len);
+            ensure!(found == length, "{path} gives {found} runs");
             lists.push(server.latencies(path, 400).await?.median());
         }
         medians.push(lists);
@@ -46,7 +52,7 @@ pub(crate) async fn lists_and_start(setup: &Setup) -> Result<()> {
         let suite = server.upload(&setup.guests, "noop").await?;
         server.run(&suite, &serde_json::json!({})).await?;
     }
-    for ((path, few_took), many_took) in LISTS.iter().zip(&medians[0]).zip(&medians[1]) {
+    for (((path, _), few_took), many_took) in LISTS.iter().zip(&medians[0]).zip(&medians[1]) {
         println!(
             "GET {path}: p50 {} at {FEW} runs, {} at {many}, ratio {:.2}",
             ms(*few_took),

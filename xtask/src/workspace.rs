@@ -68,10 +68,16 @@ impl Workspace {
         })
     }
 
-    /// A call of cargo in the workspace's root.
+    /// A call of cargo in the workspace's root, as if it had been called from a shell.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
         let mut command = Command::new(cargo_path());
         command.current_dir(&self.root).args(args);
+        // What `cargo run` tells us of this package. The build script of ring asks for it, and cargo
+        // would build ring and all that stands on it anew, each time by turns.
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| tells_of_package(&name.to_string_lossy())) {
+            command.env_remove(name);
+        }
         command
     }
 
@@ -101,6 +107,12 @@ fn guest(package: &Value) -> Option<Guest> {
         file => file.to_owned(),
     };
     Some(Guest { name: short.into(), package: name.into(), file: format!("{file}.wasm") })
+}
+
+/// Whether cargo sets a variable of that name for the package that it builds or runs.
+fn tells_of_package(variable: &str) -> bool {
+    let families = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+    families.iter().any(|family| variable.starts_with(family)) || variable == "OUT_DIR"
 }
 
 /// The cargo that runs us, or the one on the path.
@@ -139,6 +151,17 @@ mod tests {
             ]
         );
         assert!(found.component("loop").ends_with("target/guests/loop.wasm"));
+    }
+
+    #[test]
+    fn cargo_is_not_told_of_this_package() {
+        // Set for whoever runs the tests of a package.
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
+        let workspace = Workspace::from_metadata(&metadata(&[])).unwrap();
+        let cargo = workspace.cargo(&["build"]);
+        let removed = |name| cargo.get_envs().any(|(it, value)| it == name && value.is_none());
+        assert!(removed("CARGO_PKG_NAME") && removed("CARGO_MANIFEST_DIR"));
+        assert!(!removed("CARGO_TARGET_DIR") && !removed("CARGO_HOME") && !removed("PATH"));
     }
 
     #[test]
