@@ -91,6 +91,8 @@ pub(super) struct Execution {
     pub(super) ended: Instant,
     /// From the start to the deadline as it was in the end.
     pub(super) timeout: Duration,
+    /// Whether that deadline was the run's own, which says nothing of the test.
+    pub(super) run_is_over: bool,
     pub(super) fuel_used: Option<u64>,
     pub(super) memory_limit: u64,
     pub(super) memory_peak: u64,
@@ -120,6 +122,7 @@ pub(super) async fn execute(host: &Host, prepared: &Prepared, terms: Terms) -> E
     let mut store = Store::new(host.engines.get(terms.metered), state);
     bound(&mut store, &limits, terms.metered, &deadline);
 
+    let not_after = terms.not_after;
     let mut instantiated = false;
     let ending = match stopped {
         Some(ending) => ending,
@@ -141,6 +144,7 @@ pub(super) async fn execute(host: &Host, prepared: &Prepared, terms: Terms) -> E
         started,
         ended,
         timeout: deadline.at().saturating_duration_since(started),
+        run_is_over: not_after.is_some_and(|at| deadline.at() >= at),
         fuel_used,
         memory_limit,
         memory_peak,

@@ -278,8 +278,8 @@ fn not_run(round: u32, number: u32, started_at: Timestamp, reason: NotRun) -> At
     let (status, cause, message) = match reason {
         NotRun::Cancelled => (TestStatus::Cancelled, None, None),
         NotRun::Late => {
-            let message = "its run's deadline passed while it waited for a free slot".to_owned();
-            (TestStatus::Failed, Some(Cause::Timeout), Some(message))
+            let message = "the run reached its deadline while it waited for a free slot".to_owned();
+            (TestStatus::Cancelled, None, Some(message))
         }
         NotRun::Busy(waited) => {
             let waited = in_words(waited);

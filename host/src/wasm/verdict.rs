@@ -121,7 +121,10 @@ fn explain(execution: &Execution) -> Option<Explanation> {
 
 fn judge(execution: &mut Execution) -> Verdict {
     let explanation = explain(execution);
-    if explanation.as_ref().is_some_and(|explanation| explanation.cause == Cause::Timeout) {
+    let timed_out =
+        explanation.as_ref().is_some_and(|explanation| explanation.cause == Cause::Timeout);
+    let run_is_over = timed_out && execution.run_is_over;
+    if timed_out && !run_is_over {
         // Whoever set it: this is the bound on wall time.
         execution.hits.hit(Limit::TimeoutMs);
     }
@@ -130,6 +133,11 @@ fn judge(execution: &mut Execution) -> Verdict {
     let mut own = match (ending, explanation) {
         (Ending::Cancelled, _) => Verdict { status: TestStatus::Cancelled, ..Verdict::default() },
         (Ending::Returned(Answer::Outcome(outcome)), _) => of_outcome(outcome),
+        (_, Some(_)) if run_is_over => Verdict {
+            status: TestStatus::Cancelled,
+            message: Some("it was still running when the run reached its deadline".into()),
+            ..Verdict::default()
+        },
         (_, Some(explanation)) => of_explanation(explanation),
         // A stage never answers with a description.
         (_, None) => Verdict { status: TestStatus::Error, ..Verdict::default() },

@@ -3,7 +3,7 @@
 use crate::bindings::handoff::suite::context as host;
 use crate::bindings::handoff::suite::vocabulary::{Attribute, Failure, Outcome};
 use crate::bindings::wasi::config::store;
-use crate::error::{Ending, Error, Refusal, Result, Returned};
+use crate::error::{Ending, Error, Refusal, Result, Returned, bounded};
 use crate::registry::Place;
 use crate::values;
 use serde::Serialize;
@@ -50,7 +50,8 @@ impl Context {
     #[track_caller]
     pub fn report_failure(&self, message: impl fmt::Display) {
         let location = Some(Place::caller().into());
-        host::report_failure(&Failure { message: message.to_string(), location });
+        let message = bounded(message.to_string());
+        host::report_failure(&Failure { message, location });
     }
 
     /// Runs a named part of this test, such as a row of a table, and reports how it ended and how long

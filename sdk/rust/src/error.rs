@@ -170,12 +170,25 @@ impl From<Ending> for Outcome {
     fn from(ending: Ending) -> Self {
         match ending {
             Ending::Passed => Self::Passed,
-            Ending::Skipped(reason) => Self::Skipped(reason),
+            Ending::Skipped(reason) => Self::Skipped(bounded(reason)),
             Ending::Failed { message, place } => {
-                Self::Failed(Failure { message, location: place.map(Into::into) })
+                Self::Failed(Failure { message: bounded(message), location: place.map(Into::into) })
             }
         }
     }
+}
+
+/// As much of a message as is sent to the server, in bytes: twice what it keeps by default. It refuses
+/// calls with very much more, and a message that is refused would be lost.
+const MESSAGE_BYTES: usize = 128 << 10;
+
+/// The start of a text that is too long.
+pub(crate) fn bounded(mut text: String) -> String {
+    if text.len() > MESSAGE_BYTES {
+        text.truncate(text.floor_char_boundary(MESSAGE_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 /// What a test may give.

@@ -2,6 +2,7 @@
 
 use crate::bindings::handoff::suite::context;
 use crate::bindings::handoff::suite::vocabulary::{Failure, Location};
+use crate::error::bounded;
 use crate::{context as parts, guest};
 use std::panic::PanicHookInfo;
 
@@ -25,5 +26,5 @@ fn failure(panic: &PanicHookInfo<'_>) -> Failure {
         line: at.line(),
         column: Some(at.column()),
     });
-    Failure { message: message.to_owned(), location }
+    Failure { message: bounded(message.to_owned()), location }
 }

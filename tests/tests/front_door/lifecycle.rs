@@ -112,7 +112,10 @@ async fn a_run_that_reaches_its_deadline_fails_and_says_which_tests_it_left() {
     assert_says(text(&run["message"]), &["the run reached its deadline of 2000 ms"]);
     assert_eq!(test(&run, "step-1")["status"], "passed");
     let late = attempt(&run, "step-2");
-    assert_eq!((&late["status"], &late["cause"]), (&json!("failed"), &json!("timeout")));
+    assert_eq!((&late["status"], &late["cause"]), (&json!("cancelled"), &json!(null)));
+    assert_says(text(&late["message"]), &["still running when the run reached its deadline"]);
+    assert_eq!(late["limits_hit"], json!([]), "its own deadline was not hit");
+    assert_eq!(test(&run, "step-2")["status"], "cancelled");
     for name in ["step-3", "step-4", "step-5"] {
         assert_eq!(test(&run, name)["status"], "cancelled");
         assert_says(text(&test(&run, name)["reason"]), &["deadline of 2000 ms"]);
