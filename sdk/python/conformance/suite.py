@@ -279,7 +279,7 @@ def has_a_scratch_directory():
     with open("/tmp/a.txt") as file:
         assert file.read() == "written"
     try:
-        open("/elsewhere", "w")
+        os.close(os.open("/elsewhere", os.O_CREAT | os.O_WRONLY))
     except OSError as error:
         print(error)
     else:

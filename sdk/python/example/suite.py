@@ -1,4 +1,4 @@
-"""One test of each kind: what passes, fails, skips, fails softly, is flaky, is slow, asks a server."""
+"""One test of each kind."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ handoff.suite(
 
 @handoff.setup
 def setup():
-    """Gets what the tests share. Every test runs in a fresh instance: only values are carried over."""
+    """Gets what the tests share. Each test runs in a fresh instance: only values stay."""
     handoff.set_value("token", "open sesame", secret=True)
 
 
@@ -96,7 +96,7 @@ def makes_coffee():
 
 @test(tags=["http"])
 def asks_a_server():
-    """Asks the server that the parameter `server` names. The policy must grant it in `allow_http`."""
+    """Asks the server that the parameter `server` names, if the policy grants it."""
     server = handoff.param("server") or handoff.skip("give the parameter `server`, a URL")
     answer = http.get(f"{server}/echo", params={"q": "größe"}, timeout=2)
     answer.raise_for_status()

@@ -60,7 +60,10 @@ class Part:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, _: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        _: TracebackType | None,
     ) -> bool:
         ended = _outcome.outcome(raised)
         taken = round((time.monotonic() - self._started) * 1000)
@@ -73,11 +76,13 @@ class Part:
 def part(name: str) -> Part:
     """A named part of this test, such as a row of a table, with a result of its own:
 
-        with handoff.part("row 1") as row:
-            assert total(1) == 3
+    ```python
+    with handoff.part("row 1") as row:
+        assert total(1) == 3
+    ```
 
-    What fails in it fails the part and nothing else, and what skips skips the part. Fail the test with
-    them, if it shall, by an assertion over their `passed`.
+    What fails in it fails the part and nothing else, and what skips skips the part. Fail the test
+    with them, if it shall, by an assertion over their `passed`.
 
     Raises `Refusal` at its end if the server keeps no more parts (limit `sub_results`).
     """
@@ -90,8 +95,8 @@ _cleanups: list[Callable[[], Any]] = []
 def cleanup(function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
     """Calls this when the test has ended, however it ended: the last one first. It may be `async`.
 
-    Nothing runs after a timeout, a trap or too much memory: what must be cleaned up then belongs into
-    `teardown`.
+    Nothing runs after a timeout, a trap or too much memory: what must be cleaned up then belongs
+    into `teardown`.
     """
     _cleanups.append(lambda: function(*args, **kwargs))
 
@@ -102,11 +107,11 @@ def take_cleanup() -> Callable[[], Any] | None:
 
 
 def set_value(name: str, value: str, *, secret: bool = False) -> None:
-    """Keeps a text for the rest of the run: for later tests, for teardown, for people. It becomes visible
-    to other attempts when this one ended without a failure.
+    """Keeps a text for the rest of the run: for later tests, for teardown, for people. It becomes
+    visible to other attempts when this one ended without a failure.
 
-    A secret is handed to this suite alone and is masked wherever else it would appear, logs and failure
-    messages included.
+    A secret is handed to this suite alone and is masked wherever else it would appear, logs and
+    failure messages included.
 
     Raises `Refusal` if the server keeps no more.
     """
@@ -117,8 +122,8 @@ def set_value(name: str, value: str, *, secret: bool = False) -> None:
 
 
 def set_json(name: str, value: Any, *, secret: bool = False) -> None:
-    """Like `set_value`, for what JSON can express. What is masked of a secret is its JSON text, so keep
-    a token as a text by itself."""
+    """Like `set_value`, for what JSON can express. What is masked of a secret is its JSON text, so
+    keep a token as a text by itself."""
     set_value(name, json.dumps(value, ensure_ascii=False), secret=secret)
 
 
@@ -141,7 +146,7 @@ def get_json(name: str) -> Any:
 
 
 def param(name: str) -> str | None:
-    """The run's parameter of that name, or else the suite's configuration value of that name."""
+    """The run's parameter of that name, or else the suite's configuration value."""
     return _wit.store.get(name)
 
 
@@ -150,8 +155,8 @@ def require_param(name: str) -> str:
     value = param(name)
     if value is None:
         raise LookupError(
-            f"`{name}` is not set: give it as a parameter of the run, or in the configuration of the "
-            "suite's policy"
+            f"`{name}` is not set: give it as a parameter of the run, or in the configuration of "
+            "the suite's policy"
         )
     return value
 
@@ -164,8 +169,8 @@ def params() -> dict[str, str]:
 def attach(name: str, content: bytes | str, media_type: str | None = None) -> None:
     """Keeps a file with the attempt. The name is shown to people and is no path.
 
-    media_type: for example `image/png`. Default: `text/plain` for a text, which is kept in UTF-8, and
-        `application/octet-stream` for bytes.
+    media_type: for example `image/png`. Default: `text/plain` for a text, which is kept in UTF-8,
+        and `application/octet-stream` for bytes.
 
     Raises `Refusal` if it is too big.
     """
@@ -205,8 +210,10 @@ class Span:
 def span(name: str, **attributes: Any) -> Span:
     """Starts a timed span of the attempt's timeline. Spans that overlap nest by time.
 
-        with handoff.span("login", user=user.id):
-            log_in(user)
+    ```python
+    with handoff.span("login", user=user.id):
+        log_in(user)
+    ```
     """
     return Span(name, attributes)
 

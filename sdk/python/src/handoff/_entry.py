@@ -13,8 +13,8 @@ BEGIN, END = "<<<handoff\n", "\nhandoff>>>"
 
 
 def load(name: str, shown: str) -> None:
-    """Imports the suite's module, and all modules in it if it is a package. Its files are called by their
-    paths below `shown`."""
+    """Imports the suite's module, and all modules in it if it is a package. Its files are called by
+    their paths below `shown`."""
     try:
         spec = importlib.machinery.PathFinder.find_spec(name)
         if spec is None or spec.origin is None:

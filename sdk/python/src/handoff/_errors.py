@@ -1,4 +1,4 @@
-"""What can go wrong with a request. The names are those of `requests`; they are public in `http`."""
+"""What can go wrong with a request: the names of `requests`, public in `http`."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """Says why an `assert` failed: its expression with the values that it had.
 
-The rewritten `assert` hands over the text of its expression and the values of its parts in the order
-in which `captured` names them; see `_rewrite`. The form is that of pytest:
+The rewritten `assert` hands over the text of its expression and the values of its parts in the
+order in which `captured` names them; see `_rewrite`. The form is that of pytest:
 
     assert 404 == 200
      +  where 404 = answer.status_code
@@ -203,7 +203,7 @@ def difference(left: object, right: object) -> list[str]:
             lines = _of_dicts(left, right)
         case (list(), list()) | (tuple(), tuple()) | (bytes(), bytes()):
             lines = _of_sequences(left, right)
-        case (set() | frozenset()), (set() | frozenset()):
+        case ((set() | frozenset()), (set() | frozenset())):
             lines = _only("left", left - right) + _only("right", right - left)
         case _:
             lines = []
@@ -237,7 +237,7 @@ def _of_dicts(left: dict[Any, Any], right: dict[Any, Any]) -> list[str]:
 
 def _of_sequences(left: Any, right: Any) -> list[str]:
     lines = []
-    for index, (one, other) in enumerate(zip(left, right)):
+    for index, (one, other) in enumerate(zip(left, right, strict=False)):
         if one != other:
             lines.append(f"[{index}] differs: {show(one)} != {show(other)}")
             break

@@ -6,7 +6,7 @@ import random
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from handoff import _context, _log, _loop, _outcome, _preload, _wit  # noqa: F401
 from handoff._registry import described, registry
@@ -57,7 +57,7 @@ def attempt(function: Callable[[], Any]) -> Any:
     return ended
 
 
-def _is_failure(raised: BaseException | None) -> bool:
+def _is_failure(raised: BaseException | None) -> TypeGuard[BaseException]:
     return not (raised is None or isinstance(raised, (_outcome.Skip, SystemExit)))
 
 

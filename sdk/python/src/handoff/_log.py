@@ -44,8 +44,8 @@ def _level(number: int) -> Any:
 
 
 def install() -> None:
-    """Sends what is logged to the host, which keeps every level. The suite and its libraries may still
-    set levels of their own."""
+    """Sends what is logged to the host, which keeps every level. The suite and its libraries may
+    still set levels of their own."""
     root = logging.getLogger()
     root.addHandler(_Handler())
     root.setLevel(logging.NOTSET + 1)

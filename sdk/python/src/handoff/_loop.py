@@ -1,4 +1,4 @@
-"""An event loop for `async` tests on what WASI offers: timers, and waiting for several things at once.
+"""An event loop for `async` tests on what WASI offers: timers, and waiting for many things at once.
 
 asyncio's own needs sockets, and the one that componentize-py ships has no timers.
 """

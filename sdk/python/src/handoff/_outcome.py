@@ -13,7 +13,8 @@ _MACHINERY = ("<frozen importlib", _rewrite.__file__)
 
 
 class Skip(BaseException):
-    """The test is not applicable here. No `Exception`, so that `except Exception` does not catch it."""
+    """The test is not applicable here. No `Exception`, so that `except Exception` does not catch
+    it."""
 
     __module__ = "handoff"
 
@@ -32,7 +33,8 @@ class Refusal(Exception):
 
 
 def skip(reason: str) -> NoReturn:
-    """Skips the test that is running, for this reason. Works in helpers, in setup and in parts too."""
+    """Skips the test that is running, for this reason. Works in helpers, in setup and in parts
+    too."""
     raise Skip(reason)
 
 
@@ -80,12 +82,15 @@ def message(raised: BaseException) -> str:
     if type(raised) is AssertionError and str(raised).startswith("assert "):
         words = words.removeprefix("AssertionError: ")
     if isinstance(raised, ModuleNotFoundError):
-        words += "the interpreter was set up when the suite was built: import at the top of a module\n"
+        words += (
+            "the interpreter was set up when the suite was built: import at the top of a module\n"
+        )
     return f"{words}\n{frames}".strip()
 
 
 def _trim(shown: traceback.TracebackException, seen: frozenset[int] = frozenset()) -> None:
-    """Leaves out what is not the suite's: before its first frame, the SDK's at the end, and imports."""
+    """Leaves out what is not the suite's: before its first frame, the SDK's at the end, and
+    imports."""
     if id(shown) in seen:
         return
     kept = [frame for frame in shown.stack if not frame.filename.startswith(_MACHINERY)]

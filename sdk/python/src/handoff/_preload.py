@@ -1,9 +1,9 @@
-"""What the standard library imports only when it is needed. In a running suite that is too late: the
-interpreter was snapshotted before, and its library is not there."""
+"""What the standard library imports only when it is needed. In a running suite that is too late:
+the interpreter was snapshotted before, and its library is not there."""
 
 # ruff: noqa: F401
 
-import _strptime
+import _strptime  # type: ignore[import-not-found]
 import encodings.ascii
 import encodings.cp1252
 import encodings.idna

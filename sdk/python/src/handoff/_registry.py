@@ -29,7 +29,9 @@ def milliseconds(duration: Seconds) -> int:
     """A duration as the host wants it."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds > 0:
-        raise SuiteError(f"a duration is a number of seconds above 0, or a timedelta: not {duration!r}")
+        raise SuiteError(
+            f"a duration is a number of seconds above 0, or a timedelta: not {duration!r}"
+        )
     return max(1, round(seconds * 1000))
 
 
@@ -111,7 +113,8 @@ def suite(
     labels: Mapping[str, str] | None = None,
     wants_http: Iterable[str] = (),
 ) -> None:
-    """Names the suite and says what holds for all of its tests. Call it once, in a module's top level.
+    """Names the suite and says what holds for all of its tests. Call it once, in a module's top
+    level.
 
     name: lower-case letters, digits, `-`, `_` and `.`, at most 64, starting with a letter or digit.
     description: what it tests, in Markdown.
@@ -173,13 +176,13 @@ def test(
     disabled: str | None = None,
     cases: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Makes a function a test: `@test`, or `@test(…)` with options. It may be `async`. It passes if it
-    returns, fails if it raises, and is skipped by `handoff.skip`.
+    """Makes a function a test: `@test`, or `@test(…)` with options. It may be `async`. It passes if
+    it returns, fails if it raises, and is skipped by `handoff.skip`.
 
     Tests run in the order in which they are defined.
 
-    name: the test's identity over time. Default: the function's name; in another module than the one
-        that is built, `module.function`.
+    name: the test's identity over time. Default: the function's name; in another module than the
+        one that is built, `module.function`.
     description: what it checks, in Markdown. Default: the function's docstring.
     tags: texts by which tests are chosen.
     timeout: its deadline.
@@ -196,17 +199,15 @@ def test(
         if timeout is not None:
             milliseconds(timeout)
         called = name or _name(function)
-        calls: dict[str, Callable[[], Any]] = {called: function}
+        arguments: dict[str, tuple[Any, ...]] = {called: ()}
         if cases is not None:
-            calls = {
-                f"{called}[{case}]": functools.partial(
-                    function, *(value if isinstance(value, tuple) else [value])
-                )
+            arguments = {
+                f"{called}[{case}]": value if isinstance(value, tuple) else (value,)
                 for case, value in cases.items()
             }
-        for full_name, call in calls.items():
+        for full_name, values in arguments.items():
             try:
-                inspect.signature(call).bind()
+                inspect.signature(function).bind(*values)
             except TypeError as problem:
                 raise SuiteError(
                     f"the test {full_name!r} in {_place(function)} cannot be called: {problem}"
@@ -214,7 +215,7 @@ def test(
             registry.add(
                 Case(
                     name=full_name,
-                    run=call,
+                    run=functools.partial(function, *values),
                     place=_place(function),
                     description=_clean(description or function.__doc__),
                     tags=tuple(tags),
@@ -230,15 +231,15 @@ def test(
 
 
 def setup(function: Callable[P, R]) -> Callable[P, R]:
-    """Makes a function run before the first test. If it fails, no test runs; if it skips, all tests are
-    skipped."""
+    """Makes a function run before the first test. If it fails, no test runs; if it skips, all tests
+    are skipped."""
     registry.setups.append(function)
     return function
 
 
 def teardown(function: Callable[P, R]) -> Callable[P, R]:
-    """Makes a function run after the last test: after failures, a timeout and a cancellation too. Its
-    failure is shown and does not fail the run."""
+    """Makes a function run after the last test: after failures, a timeout and a cancellation too.
+    Its failure is shown and does not fail the run."""
     registry.teardowns.append(function)
     return function
 

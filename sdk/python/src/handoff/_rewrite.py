@@ -10,9 +10,9 @@ are imported.
 with names that no program can have. Every node keeps the position of what it was made from, so that
 tracebacks show the lines that people wrote.
 
-The interpreter is snapshotted after the suite was imported, and the suite's files are not there when
-it runs. So two more things happen here: the lines of the modules are kept for tracebacks, and what
-functions import is imported at once, since it could not be later.
+The interpreter is snapshotted after the suite was imported, and the suite's files are not there
+when it runs. So two more things happen here: the lines of the modules are kept for tracebacks, and
+what functions import is imported at once, since it could not be later.
 """
 
 import ast
@@ -33,8 +33,8 @@ _RUNTIME = "@handoff"
 
 
 def install(directory: str, shown: str) -> None:
-    """From now on rewrites what is imported from this directory. Its files are called by their paths
-    below `shown`."""
+    """From now on rewrites what is imported from this directory. Its files are called by their
+    paths below `shown`."""
     sys.meta_path.insert(0, _Finder(directory, shown))
 
 
@@ -61,7 +61,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
         super().__init__(name, path)
         self.shown = shown
 
-    def get_code(self, fullname: str) -> CodeType:
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
         return compiled(self.get_data(self.path), self.shown)
 
     def exec_module(self, module: ModuleType) -> None:

@@ -1,7 +1,7 @@
 """HTTP over wasi:http.
 
-Written once for both kinds of tests: as coroutines that wait by `await _Ready(pollables)`. `blocking`
-drives them for ordinary tests, `handoff.aio` on an event loop.
+Written once for both kinds of tests: as coroutines that wait by `await _Ready(pollables)`.
+`blocking` drives them for ordinary tests, `handoff.aio` on an event loop.
 
 A resource must be dropped before the one that it came from: hence each `with` where it is.
 """

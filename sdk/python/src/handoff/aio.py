@@ -1,12 +1,11 @@
 """Requests for `async` tests, several at once. The options and errors are those of `handoff.http`.
 
-    import asyncio
-    from handoff import aio, test
-
-    @test
-    async def answers_all():
-        answers = await asyncio.gather(*(aio.get(f"{shop}/books/{id}") for id in range(10)))
-        assert all(answers)
+```python
+@test
+async def answers_all():
+    answers = await asyncio.gather(*(aio.get(f"{shop}/books/{id}") for id in range(10)))
+    assert all(answers)
+```
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """`python -m handoff.build suite.py`: makes a suite's component.
 
-componentize-py imports the suite in an interpreter that runs as WebAssembly, and keeps the interpreter
-as it then is. So what is imported at the top of a module is part of the component, and nothing else is.
+componentize-py imports the suite in an interpreter that runs as WebAssembly, and keeps the
+interpreter as it then is. So what is imported at the top of a module is part of the component, and
+nothing else is.
 """
 
 import argparse
@@ -77,13 +78,20 @@ def located(suite: Path) -> tuple[str, Path]:
         raise BuildError("the directory is no package: it needs an __init__.py")
     if not path.is_dir() and not (path.is_file() and path.suffix == ".py"):
         raise BuildError("there is no such .py file and no such directory")
-    if not path.stem.isidentifier() or path.stem in {"handoff", "wit_world", *sys.stdlib_module_names}:
-        raise BuildError(f"a module cannot be called {path.stem!r}, or hides Python's own: rename it")
+    if not path.stem.isidentifier() or path.stem in {
+        "handoff",
+        "wit_world",
+        *sys.stdlib_module_names,
+    }:
+        raise BuildError(
+            f"a module cannot be called {path.stem!r}, or hides Python's own: rename it"
+        )
     return path.stem, path.parent
 
 
 def import_paths() -> list[str]:
-    """Where this interpreter imports from, without its standard library: the component has its own."""
+    """Where this interpreter imports from, without its standard library: the component has its
+    own."""
     stdlib = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     stdlib |= {os.path.join(path, "lib-dynload") for path in stdlib}
     # `python -m` puts the directory that it is called in first.

@@ -1,15 +1,17 @@
 """HTTP requests from a test, with the interface people know from `requests`.
 
-    from handoff import http
+```python
+from handoff import http
 
-    answer = http.post(f"{shop}/books", json={"title": "Dune"}, timeout=2)
-    answer.raise_for_status()
-    assert answer.json()["title"] == "Dune"
+answer = http.post(f"{shop}/books", json={"title": "Dune"}, timeout=2)
+answer.raise_for_status()
+assert answer.json()["title"] == "Dune"
+```
 
 A suite reaches only the hosts that its policy grants (`allow_http`); what it does not grant raises
-`Denied`. What differs from `requests`: `timeout` is a number of seconds for the whole exchange, 30 by
-default; certificates are always checked, by the server; there are no sessions, and cookies are headers
-like any other. In an `async` test, `handoff.aio` sends several requests at once.
+`Denied`. What differs from `requests`: `timeout` is a number of seconds for the whole exchange, 30
+by default; certificates are always checked, by the server; there are no sessions, and cookies are
+headers like any other. In an `async` test, `handoff.aio` sends several requests at once.
 """
 
 import base64
@@ -170,8 +172,8 @@ class Response:
         return "location" in self.headers and self.status_code in (301, 302, 303, 307, 308)
 
     def raise_for_status(self) -> Self:
-        """The answer itself, or an `HTTPError` that shows how the body begins if the status is 400 or
-        more."""
+        """The answer itself, or an `HTTPError` that shows how the body begins if the status is 400
+        or more."""
         if self.ok:
             return self
         whose = "Client" if self.status_code < 500 else "Server"
@@ -243,10 +245,10 @@ def request(method: str, url: str, **options: Any) -> Response:
     json: the body as JSON, with its content type.
     headers: more headers.
     auth: user and password, for basic authentication.
-    timeout: how many seconds it may take until the whole answer is there. `None`: until the attempt's
-        deadline, which holds in any case.
-    allow_redirects: whether redirects are followed. Default: yes, but for `HEAD`. Each target must be
-        granted by the policy.
+    timeout: how many seconds it may take until the whole answer is there. `None`: until the
+        attempt's deadline, which holds in any case.
+    allow_redirects: whether redirects are followed. Default: yes, but for `HEAD`. Each target must
+        be granted by the policy.
 
     Raises a `RequestException`.
     """
@@ -293,6 +295,9 @@ def prepared_url(url: str, params: Pairs | None) -> str:
     try:
         parts = urlsplit(url)
         host = parts.hostname
+        authority = parts.netloc.rpartition("@")[2]
+        if not authority.isascii():
+            authority = authority.encode("idna").decode()
     except ValueError as problem:
         raise InvalidURL(f"{url!r} is no URL: {problem}") from None
     if parts.scheme not in ("http", "https") or not host:
@@ -301,9 +306,6 @@ def prepared_url(url: str, params: Pairs | None) -> str:
     if params is not None:
         query = "&".join(filter(None, [query, _form(params)]))
     path = quote(parts.path, safe="/:@!$&'()*+,;=-._~%") or "/"
-    authority = parts.netloc.rpartition("@")[2]
-    if not authority.isascii():
-        authority = authority.encode("idna").decode()
     return urlunsplit((parts.scheme, authority, path, query, ""))
 
 
@@ -329,7 +331,8 @@ def _origin(url: str) -> tuple[str, str]:
 async def send(request: Request) -> Response:
     """Sends a request, and follows redirects if it shall."""
     started = time.monotonic()
-    follow, history = request.allow_redirects, []
+    follow = request.allow_redirects
+    history: list[Response] = []
     with _wasi.deadline(request.timeout) as deadline:
         while True:
             status, headers, content = await _wasi.exchange(request, deadline)
@@ -340,5 +343,7 @@ async def send(request: Request) -> Response:
                 return answer
             history.append(answer)
             if len(history) > MAX_REDIRECTS:
-                raise TooManyRedirects(f"more than {MAX_REDIRECTS} redirects to {answer.url}", answer)
+                raise TooManyRedirects(
+                    f"more than {MAX_REDIRECTS} redirects to {answer.url}", answer
+                )
             request = request.redirected(answer)
