@@ -64,8 +64,22 @@ class Messages(unittest.TestCase):
             self.assertEqual(_outcome.location(trace), ("checks/suite.py", expected))
 
     def test_an_import_that_comes_too_late_says_so(self):
-        message = _outcome.message(error(lambda module: module["imports"]()))
+        with mock.patch.object(_outcome._wit, "running", True):
+            message = _outcome.message(error(lambda module: module["imports"]()))
         self.assertIn("import at the top of a module", message)
+
+    def test_an_error_of_syntax_begins_with_what_is_wrong(self):
+        try:
+            _rewrite.compiled(b"def x(:\n    pass\n", "suite.py")
+        except SyntaxError as raised:
+            self.assertEqual(
+                _outcome.message(raised),
+                "SyntaxError: invalid syntax (suite.py, line 1)\n"
+                '  File "suite.py", line 1\n'
+                "    def x(:\n"
+                "          ^\n"
+                "SyntaxError: invalid syntax",
+            )
 
     def test_an_exception_that_cannot_be_shown_is_named(self):
         class Bad(Exception):

@@ -1,10 +1,9 @@
 """What the server offers to the attempt that is running."""
 
-import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, Self
 
@@ -30,8 +29,7 @@ def extend_deadline(by: Seconds) -> float:
 
     Raises `Refusal` if the server can grant nothing.
     """
-    with _refusals():
-        return _wit.context.extend_deadline(milliseconds(by)) / 1000
+    return _asked(_wit.context.extend_deadline, milliseconds(by)) / 1000
 
 
 def mark_soft() -> None:
@@ -68,8 +66,7 @@ class Part:
         ended = _outcome.outcome(raised)
         taken = round((time.monotonic() - self._started) * 1000)
         self.passed = raised is None or isinstance(raised, _outcome.Skip)
-        with _refusals():
-            _wit.context.report_sub_result(self.name, ended, taken)
+        _asked(_wit.context.report_sub_result, self.name, ended, taken)
         return isinstance(raised, (Exception, _outcome.Skip))
 
 
@@ -117,8 +114,7 @@ def set_value(name: str, value: str, *, secret: bool = False) -> None:
     """
     if not isinstance(value, str):
         raise TypeError(f"a value is a text: use `handoff.set_json({name!r}, …)` for other types")
-    with _refusals():
-        _wit.context.set_value(name, value, secret)
+    _asked(_wit.context.set_value, name, value, secret)
 
 
 def set_json(name: str, value: Any, *, secret: bool = False) -> None:
@@ -176,8 +172,7 @@ def attach(name: str, content: bytes | str, media_type: str | None = None) -> No
     """
     default = "text/plain" if isinstance(content, str) else "application/octet-stream"
     data = content.encode() if isinstance(content, str) else bytes(content)
-    with _refusals():
-        _wit.context.attach(name, media_type or default, data)
+    _asked(_wit.context.attach, name, media_type or default, data)
 
 
 def attach_json(name: str, value: Any) -> None:
@@ -218,10 +213,9 @@ def span(name: str, **attributes: Any) -> Span:
     return Span(name, attributes)
 
 
-@contextlib.contextmanager
-def _refusals() -> Iterator[None]:
-    """Turns what the host refuses into `Refusal`."""
+def _asked(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Asks the host for something that it may refuse."""
     try:
-        yield
+        return function(*arguments)
     except _wit.Err as error:
         raise _outcome.Refusal(error.value.rule, error.value.message) from None

@@ -4,7 +4,6 @@ import inspect
 import os
 import random
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
@@ -16,6 +15,7 @@ class Tests(_wit.exports.Tests):  # type: ignore[misc]
     """What componentize-py exports."""
 
     def describe(self) -> Any:
+        _wit.connect()
         return described()
 
     def setup(self) -> Any:
@@ -37,6 +37,7 @@ class Tests(_wit.exports.Tests):  # type: ignore[misc]
 
 def attempt(function: Callable[[], Any]) -> Any:
     """Calls a function of the suite and then its clean-ups, and says how that ended."""
+    _wit.connect()
     # The generator that was set up at build time would give every attempt the same numbers.
     random.seed()
     raised = _raised_by(function)
@@ -78,7 +79,7 @@ def _raised_by(function: Callable[[], Any]) -> BaseException | None:
 
 def _exit(raised: SystemExit) -> None:
     """Ends the program as Python does it."""
-    traceback.print_exception(raised)
+    print("".join(_outcome.shown(raised).format()), end="", file=sys.stderr)
     code = raised.code
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)

@@ -25,7 +25,7 @@ class Refusal(Exception):
     __module__ = "handoff"
 
     def __init__(self, rule: str, message: str):
-        super().__init__(f"{message} (`{rule}`)")
+        super().__init__(message)
         self.rule = rule
         """The name of the limit or rule, as the server's settings call it: `artifact_bytes`."""
         self.message = message
@@ -69,41 +69,52 @@ def location(trace: TracebackType | None) -> tuple[str, int] | None:
     return own[-1] if own else None
 
 
+def shown(raised: BaseException) -> traceback.TracebackException:
+    """The exception as Python shows it, without the frames that are not the suite's business."""
+    exception = traceback.TracebackException.from_exception(raised)
+    _trim(exception)
+    return exception
+
+
 def message(raised: BaseException) -> str:
     """The exception as Python shows it, but with its own words first."""
     try:
-        shown = traceback.TracebackException.from_exception(raised)
-        _trim(shown)
-        words = "".join(shown.format_exception_only())
-        everything = "".join(shown.format())
+        exception = shown(raised)
+        words = "".join(exception.format_exception_only())
+        everything = "".join(exception.format())
     except Exception:  # whatever the exception's own methods raise
         return type(raised).__name__
     frames = everything.removesuffix(words)
+    if isinstance(raised, SyntaxError):
+        words = f"{type(raised).__name__}: {raised}\n{words}"
+        frames = (
+            frames if any(frame.filename in _rewrite.own_files for frame in exception.stack) else ""
+        )
     if type(raised) is AssertionError and str(raised).startswith("assert "):
         words = words.removeprefix("AssertionError: ")
-    if isinstance(raised, ModuleNotFoundError):
+    if isinstance(raised, ModuleNotFoundError) and _wit.running:
         words += (
             "the interpreter was set up when the suite was built: import at the top of a module\n"
         )
     return f"{words}\n{frames}".strip()
 
 
-def _trim(shown: traceback.TracebackException, seen: frozenset[int] = frozenset()) -> None:
+def _trim(exception: traceback.TracebackException, seen: frozenset[int] = frozenset()) -> None:
     """Leaves out what is not the suite's: before its first frame, the SDK's at the end, and
     imports."""
-    if id(shown) in seen:
+    if id(exception) in seen:
         return
-    kept = [frame for frame in shown.stack if not frame.filename.startswith(_MACHINERY)]
+    kept = [frame for frame in exception.stack if not frame.filename.startswith(_MACHINERY)]
     own = [frame.filename in _rewrite.own_files for frame in kept]
     if any(own):
         del kept[: own.index(True)]
     while kept and kept[-1].filename.startswith(_SDK):
         kept.pop()
-    shown.stack = traceback.StackSummary.from_list(kept)
-    for chained in _chained(shown):
-        _trim(chained, seen | {id(shown)})
+    exception.stack = traceback.StackSummary.from_list(kept)
+    for chained in _chained(exception):
+        _trim(chained, seen | {id(exception)})
 
 
-def _chained(shown: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    yield from (link for link in (shown.__cause__, shown.__context__) if link is not None)
-    yield from shown.exceptions or []
+def _chained(exception: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    yield from (link for link in (exception.__cause__, exception.__context__) if link is not None)
+    yield from exception.exceptions or []

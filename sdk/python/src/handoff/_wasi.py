@@ -66,6 +66,8 @@ def blocking(coroutine: Coroutine[list[Any], None, T]) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+    finally:
+        coroutine.close()
 
 
 class Deadline:
