@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import socket
 import tempfile
 import unittest
 from pathlib import Path
@@ -44,6 +45,16 @@ class Located(unittest.TestCase):
         with contextlib.redirect_stderr(errors):
             self.assertEqual(build.main([str(self.place / "absent.py")]), 1)
         self.assertIn("no such .py file", errors.getvalue())
+
+
+class Imports(unittest.TestCase):
+    def test_there_are_no_sockets_while_a_suite_is_imported(self):
+        with _entry._no_sockets():
+            with self.assertRaises(OSError):
+                socket.socket()
+            with self.assertRaises(OSError):
+                socket.getaddrinfo("localhost", 80)
+        socket.socket().close()
 
 
 class Surroundings(unittest.TestCase):

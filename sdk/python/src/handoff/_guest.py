@@ -1,5 +1,6 @@
 """The four functions that a suite exports."""
 
+import asyncio
 import inspect
 import os
 import random
@@ -71,7 +72,7 @@ def _raised_by(function: Callable[[], Any]) -> BaseException | None:
     try:
         returned = function()
         if inspect.iscoroutine(returned):
-            _loop.run(returned)
+            asyncio.run(returned)
     except BaseException as raised:
         return raised
     return None
@@ -94,3 +95,4 @@ def _flush() -> None:
 
 
 _log.install()
+_loop.install()

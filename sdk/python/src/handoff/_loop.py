@@ -4,7 +4,6 @@ asyncio's own needs sockets, and the one that componentize-py ships has no timer
 """
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 from handoff import _wit
@@ -49,7 +48,7 @@ class Loop(asyncio.BaseEventLoop):
         """Nothing: there are no other threads that could wake it."""
 
 
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine to its end."""
-    with asyncio.Runner(loop_factory=Loop) as runner:
-        return runner.run(coroutine)
+def install() -> None:
+    """Makes this the loop of `asyncio.run`: asyncio's own cannot even be made here."""
+    for module in (asyncio, asyncio.events):
+        module.new_event_loop = Loop  # type: ignore[attr-defined]

@@ -230,6 +230,9 @@ def test(
     return register if function is None else register(function)
 
 
+test.__test__ = False  # type: ignore[attr-defined]  # for pytest, which takes it for a test of its own
+
+
 def setup(function: Callable[P, R]) -> Callable[P, R]:
     """Makes a function run before the first test. If it fails, no test runs; if it skips, all tests
     are skipped."""
