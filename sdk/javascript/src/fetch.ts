@@ -74,7 +74,7 @@ export async function fetch(input: RequestInfo | URL, init: RequestInit = {}): P
     }
     incoming[Symbol.dispose]();
     if (mode === "error" || hop === REDIRECTS) {
-      const reason = mode === "error" ? `redirected to ${target}` : `more than ${REDIRECTS} redirects`;
+      const reason = mode === "error" ? `redirected to ${target.location}` : `more than ${REDIRECTS} redirects`;
       throw new FetchError(request, "broken", reason);
     }
     request = redirected(request, target.status, target.location);
@@ -107,10 +107,10 @@ async function outgoing(input: RequestInfo | URL, init: RequestInit): Promise<Ou
   return { method, url, headers, body, signal: init.signal ?? given?.signal ?? null };
 }
 
-function absolute(text: string, method: string): URL {
+function absolute(text: string, method: string, base?: URL): URL {
   let url: URL;
   try {
-    url = new URL(text);
+    url = new URL(text, base);
   } catch {
     throw new FetchError({ method, url: text }, "request", "this is no absolute URL");
   }
@@ -224,7 +224,7 @@ function redirectTarget(
 /** The request that follows a redirect, as the standard has it. */
 function redirected(request: Outgoing, status: number, location: string): Outgoing {
   const { method } = request;
-  const url = absolute(URL.canParse(location, request.url) ? new URL(location, request.url).href : location, method);
+  const url = absolute(location, method, request.url);
   const headers = new Headers(request.headers);
   if (url.origin !== request.url.origin) {
     headers.delete("authorization");

@@ -7,7 +7,7 @@ import "./console.js";
 import { Context } from "./context.js";
 import { outcomeOf, stackText } from "./failure.js";
 import { drive } from "./loop.js";
-import { inCall } from "./phase.js";
+import { enter } from "./phase.js";
 import type { Place } from "./places.js";
 import * as registry from "./registry.js";
 
@@ -49,15 +49,14 @@ async function call(run: registry.Run | undefined, place: Place | undefined): Pr
   if (!run) {
     return { tag: "passed" };
   }
-  return inCall(async () => {
-    const cleanups: (() => unknown)[] = [];
-    let outcome = await attempt(() => run(new Context(cleanups)), place);
-    for (let cleanup = cleanups.pop(); cleanup; cleanup = cleanups.pop()) {
-      const ended = await attempt(cleanup, place);
-      outcome = outcome.tag === "failed" || ended.tag !== "failed" ? outcome : ended;
-    }
-    return outcome;
-  });
+  enter();
+  const cleanups: (() => unknown)[] = [];
+  let outcome = await attempt(() => run(new Context(cleanups)), place);
+  for (let cleanup = cleanups.pop(); cleanup; cleanup = cleanups.pop()) {
+    const ended = await attempt(cleanup, place);
+    outcome = outcome.tag === "failed" || ended.tag !== "failed" ? outcome : ended;
+  }
+  return outcome;
 }
 
 async function attempt(run: () => unknown, place: Place | undefined): Promise<Outcome> {

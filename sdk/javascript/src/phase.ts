@@ -4,21 +4,16 @@
 // starts from. Nothing of the server exists then: a call of it would end the build with a trap that
 // names nothing.
 
-let calls = 0;
+let built = false;
 
-/** Runs something while the server is there. */
-export async function inCall<T>(work: () => Promise<T>): Promise<T> {
-  calls += 1;
-  try {
-    return await work();
-  } finally {
-    calls -= 1;
-  }
+/** Says that the suite is built, and that the server has called it. */
+export function enter(): void {
+  built = true;
 }
 
-/** Throws unless the server is there. `what` is what was called, for people. */
+/** Throws while the suite is built. `what` is what was used, for people. */
 export function needsServer(what: string): void {
-  if (calls === 0) {
+  if (!built) {
     throw new Error(
       `${what} was used while the suite was built: the top level of a suite runs only once, at build ` +
         "time; use it inside a test, setup or teardown",
