@@ -40,7 +40,9 @@ pub(super) fn build(place: &Place) -> Result<()> {
     };
     if locked || !installed.is_file() {
         forget(&installed)?;
-        npm(&["ci", "--no-fund", "--no-audit"])?;
+        // Not `npm ci`: that wants the lock file to name the packages of other platforms too, which not
+        // every registry has. What the lock file names is installed as it says.
+        npm(&["install", "--no-save", "--no-fund", "--no-audit"])?;
         mark(&installed)?;
     }
     for script in ["build", "check", "test"] {
