@@ -3,7 +3,12 @@
 // What runs is one bundled file. The build command leaves its source map where `sourceMap` finds it;
 // it is read when something failed, and not before.
 
-import { isIgnored, originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
+import {
+  isIgnored,
+  originalPositionFor,
+  presortedDecodedMap,
+  type TraceMap,
+} from "@jridgewell/trace-mapping";
 
 /** What the build command calls the bundle; nothing else is called so. */
 export const BUNDLE = "handoff-bundle.js";
@@ -70,7 +75,7 @@ let read: TraceMap | undefined;
 function sourceMap(): TraceMap | undefined {
   const text = (globalThis as { __handoffSourceMap?: string }).__handoffSourceMap;
   if (read === undefined && text !== undefined) {
-    read = new TraceMap(text);
+    read = presortedDecodedMap(JSON.parse(text));
   }
   return read;
 }

@@ -9,7 +9,7 @@ globalThis.__handoffSourceMap = JSON.stringify({
   version: 3,
   sources: ["suite.ts", "node_modules/chai/index.js", "@handoff/sdk/guest.js"],
   names: [],
-  mappings: "AASA;ACUA;ACUA",
+  mappings: [[[0, 0, 9, 0]], [[0, 1, 19, 0]], [[0, 2, 29, 0]]],
   ignoreList: [1, 2],
 });
 

@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { componentize as snapshot } from "@bytecodealliance/componentize-js";
-import { originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
+import { type DecodedSourceMap, originalPositionFor, presortedDecodedMap } from "@jridgewell/trace-mapping";
 import { BUNDLE } from "../places.js";
-import type { Bundle, SourceMap } from "./bundle.js";
+import type { Bundle } from "./bundle.js";
 
 /** The contract with everything that it refers to. */
 const WIT = fileURLToPath(new URL("../../wit", import.meta.url));
@@ -51,8 +51,8 @@ async function contract(directory: string, interfaces: string[]): Promise<string
 }
 
 /** The engine's complaint, once, and with places in the sources instead of the bundle. */
-function readable(message: string, map: SourceMap): string {
-  const trace = new TraceMap(JSON.stringify(map));
+function readable(message: string, map: DecodedSourceMap): string {
+  const trace = presortedDecodedMap(map);
   const places = new RegExp(`\\S*${BUNDLE.replace(".", "\\.")}:(\\d+):(\\d+)`, "g");
   const [own = message] = message.split(/\n(?=Additionally, )/); // the same again
   return own.replace(places, (text, line, column) => {
