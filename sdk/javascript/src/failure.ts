@@ -40,7 +40,7 @@ export function stackText(thrown: unknown): string | undefined {
 /** An error with its stack. */
 export function errorText(error: Error): string {
   const stack = stackText(error);
-  return stack === undefined ? messageOf(error) : `${messageOf(error)}\n${stack}`;
+  return stack === undefined ? show(error) : `${show(error)}\n${stack}`;
 }
 
 /** A place as the server takes it. */

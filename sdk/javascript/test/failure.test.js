@@ -45,7 +45,7 @@ test("a stack is shown as node shows it, without this package", () => {
   const stack = `fail@${BUNDLE}:2:1\nasync*inner/<@${BUNDLE}:1:1\n@${BUNDLE}:1:1\ncall@${BUNDLE}:3:1\n`;
   assert.equal(
     errorText(thrown(stack)),
-    `broken
+    `Error: broken
     at fail (node_modules/chai/index.js:20:1)
     at async inner (suite.ts:10:1)
     at suite.ts:10:1`,

@@ -1,4 +1,5 @@
-// Stands in for the modules of wasi that `fetch` imports: a server that is a function.
+// Stands in for the modules of wasi that `fetch` imports: a server that is a function, and a clock that
+// goes on when something waits for it.
 
 import { register } from "node:module";
 
@@ -9,9 +10,15 @@ globalThis.__fakeServer = server;
 const source = `
 class Resource { [Symbol.dispose]() {} }
 class Ready extends Resource {}
-export const poll = (pollables) => pollables.map((_, index) => index);
-export const now = () => process.hrtime.bigint();
-export const subscribeInstant = () => new Ready();
+let time = 0n;
+export const now = () => time;
+export const subscribeInstant = (at) => Object.assign(new Ready(), { at });
+export function poll(pollables) {
+  const ready = pollables.flatMap(({ at }, index) => (at === undefined || at <= time ? [index] : []));
+  if (ready.length > 0) return ready;
+  time = pollables.map(({ at }) => at).reduce((first, at) => (at < first ? at : first));
+  return poll(pollables);
+}
 export class Fields extends Resource {
   static fromList(entries) {
     if (entries.some(([name]) => name === "host")) throw { payload: { tag: "forbidden" } };
