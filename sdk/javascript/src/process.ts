@@ -8,7 +8,7 @@ import { getStderr } from "wasi:cli/stderr@0.2.12";
 import { getStdout } from "wasi:cli/stdout@0.2.12";
 import type { OutputStream } from "wasi:io/streams@0.2.12";
 import { failureOf } from "./failure.js";
-import { needsServer } from "./phase.js";
+import { isBuilt, needsServer } from "./phase.js";
 import { callerPlace } from "./places.js";
 
 /** How many bytes a stream takes at once. */
@@ -25,7 +25,7 @@ export interface Output {
 
 /** What a suite knows of the program that it is. */
 export interface Process {
-  /** The environment variables that the policy grants. */
+  /** The environment variables that the policy grants. Empty while the suite is built. */
   readonly env: Record<string, string | undefined>;
   /** Empty: a suite has no arguments. */
   readonly argv: string[];
@@ -39,8 +39,8 @@ export interface Process {
 
 const process: Process = {
   get env() {
-    needsServer("process.env");
-    return Object.fromEntries(getEnvironment());
+    // Libraries look here when they are loaded, and can do without.
+    return isBuilt() ? Object.fromEntries(getEnvironment()) : {};
   },
   argv: [],
   stdout: output("process.stdout", getStdout),

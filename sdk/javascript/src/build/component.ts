@@ -51,15 +51,24 @@ async function contract(directory: string, interfaces: string[]): Promise<string
 }
 
 /** The engine's complaint, once, and with places in the sources instead of the bundle. */
-function readable(message: string, map: DecodedSourceMap): string {
+export function readable(message: string, map: DecodedSourceMap): string {
+  const missing = /unknown imported function: '(.+?)' '(.+?)'/.exec(message);
+  if (missing) {
+    return `the top level of the suite calls ${missing[2]} of ${missing[1]}, which is there in tests only`;
+  }
   const trace = presortedDecodedMap(map);
   const places = new RegExp(`\\S*${BUNDLE.replace(".", "\\.")}:(\\d+):(\\d+)`, "g");
-  const [own = message] = message.split(/\n(?=Additionally, )/); // the same again
-  return own.replace(places, (text, line, column) => {
-    const { source, ...at } = originalPositionFor(trace, {
-      line: Number(line),
-      column: Number(column) - 1,
-    });
-    return source === null ? text : `${source}:${at.line}:${(at.column ?? 0) + 1}`;
-  });
+  return message
+    .replace(/^Failed to initialize component .*\n/, "")
+    .replace(/^Exception while evaluating top-level script\n/, "")
+    .replace(/\nAdditionally, [^]*$/, "") // the same again
+    .replace(places, (text, line, column) => {
+      const { source, ...at } = originalPositionFor(trace, {
+        line: Number(line),
+        column: Number(column) - 1,
+      });
+      return source === null ? text : `${source}:${at.line}:${(at.column ?? 0) + 1}`;
+    })
+    .replace(/^@handoff\/sdk\/\S+ (Error: )?/gm, "") // stands before each line
+    .replace(/\n {4}at (@handoff\/sdk\/|handoff-entry).*/g, "");
 }
