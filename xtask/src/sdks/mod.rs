@@ -4,6 +4,7 @@
 //! versions that the SDK pins into `target/tools/LANGUAGE`, and builds the SDK's `conformance` and
 //! `example` to `target/guests/LANGUAGE-conformance.wasm` and `LANGUAGE-hello.wasm`.
 
+mod javascript;
 mod python;
 
 use std::path::{Path, PathBuf};
