@@ -109,8 +109,9 @@ var build = sync.OnceValue(func() debug.BuildInfo {
 // if it is in another one.
 func place(frame runtime.Frame) host.Location {
 	file := frame.File[strings.LastIndexAny(frame.File, `/\`)+1:]
-	within := strings.TrimPrefix(importPath(frame.Function), build().Main.Path)
-	return host.Location{File: path.Join(strings.TrimPrefix(within, "/"), file), Line: frame.Line}
+	imported, module := importPath(frame.Function), build().Main.Path
+	within := strings.TrimPrefix(imported+"/", module+"/")
+	return host.Location{File: path.Join(within, file), Line: frame.Line}
 }
 
 // isOwn tells whether a function is one of the suite's module.
