@@ -8,6 +8,7 @@ mod children;
 mod demo;
 mod guests;
 mod http;
+mod sdks;
 mod test;
 mod workspace;
 
@@ -29,6 +30,8 @@ struct Args {
 enum Command {
     /// Build every suite and plugin of this repository to target/guests/NAME.wasm
     Guests,
+    /// Build the suites of the SDKs of other languages to target/guests; all, or those that are named
+    Sdks { names: Vec<String> },
     /// Build everything, start a server with the examples, run them and keep serving
     Demo(demo::Args),
     /// Build the guests and run every test; arguments go to `cargo test`
@@ -50,6 +53,7 @@ fn main() -> Result<ExitCode> {
     let workspace = Workspace::read()?;
     match args.command {
         Command::Guests => guests::build(&workspace).map(|_| ExitCode::SUCCESS),
+        Command::Sdks { names } => sdks::build(&workspace, &names).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test { args } => test::run(&workspace, &args),
         Command::Bench { args } => bench::run(&workspace, &args),

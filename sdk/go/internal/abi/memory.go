@@ -3,12 +3,14 @@
 //
 // The host puts what it returns into memory that it asks of cabi_realloc, while a call of ours to it
 // is under way. In that moment a component may call nothing that is the host's, and the Go runtime
-// reads the clock, which is the host's, when it starts to collect garbage. So cabi_realloc hands out
-// memory that was allocated before, and allocates only what nobody could foresee.
+// reads the clocks, which are the host's, when it collects garbage. So cabi_realloc hands out memory
+// that was allocated before, and allocates only within [Unbounded], with care.
 package abi
 
 import (
 	"runtime"
+	"runtime/debug"
+	"sync"
 	"unsafe"
 )
 
@@ -58,6 +60,21 @@ func take(size, align uintptr) unsafe.Pointer {
 	}
 	used = start + size
 	return unsafe.Add(unsafe.Pointer(unsafe.SliceData(chunk)), start)
+}
+
+// large is what did not fit into the chunk, until it is lifted.
+var large [][]byte
+
+// unbounded is held by who has switched the garbage collector off.
+var unbounded sync.Mutex
+
+// Unbounded makes a call to the host that may be answered with more than the reserve, and lifts it.
+func Unbounded(call func()) {
+	unbounded.Lock()
+	defer unbounded.Unlock()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // waits for a collection that is under way
+	call()
+	large = nil
 }
 
 // Unpin lets go of the parameters of a call from the host. They lie in the chunk, which the garbage

@@ -11,14 +11,13 @@ var earlyUsed uintptr
 // started tells that the Go runtime stands.
 var started bool
 
-// unforeseen is kept for ever: nobody can tell when its last reader has it lifted.
-var unforeseen [][]byte
-
 func init() {
 	started = true
 }
 
-// pauseClock makes the adapter answer with the time that it last read, without asking the host.
+// pauseClock makes the adapter answer with the monotonic time that it last read, without asking the host:
+// the Go runtime reads it when the heap grows. It reads the other clock when it collects garbage, which
+// [Unbounded] prevents.
 //
 //go:wasmimport wasi_snapshot_preview1 adapter_monotonic_clock_set_paused
 func pauseClock(paused bool)
@@ -36,7 +35,7 @@ func realloc(old unsafe.Pointer, oldSize, align, size uintptr) unsafe.Pointer {
 	}
 	pauseClock(true)
 	memory := make([]byte, size+align)
-	unforeseen = append(unforeseen, memory)
+	large = append(large, memory)
 	pauseClock(false)
 	start := unsafe.Pointer(unsafe.SliceData(memory))
 	return unsafe.Add(start, -uintptr(start)&(align-1))

@@ -12,9 +12,11 @@ import (
 	"go/format"
 	"io/fs"
 	"log"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -33,7 +35,7 @@ func main() {
 	check := flag.Bool("check", false, "only tell whether the bindings are current")
 	flag.Parse()
 	if err := run(*sdk, *check); err != nil {
-		log.Fatal("failed to generate the bindings: ", err)
+		log.Fatal("the bindings: ", err)
 	}
 }
 
@@ -108,15 +110,15 @@ func generate(wit, work string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	made[digestFile], err = digest(wit)
+	made[digestFile], err = digest(wit, made)
 	return made, err
 }
 
-// digestFile tells of which wit directory the bindings are, so that a test can tell without
-// wit-bindgen whether they are current.
-const digestFile = "wit.sha256"
+// digestFile tells of which wit directory and generator the bindings are, and what they are, so that a
+// test can tell without wit-bindgen whether they are current.
+const digestFile = "bindings.sha256"
 
-func digest(wit string) ([]byte, error) {
+func digest(wit string, made map[string][]byte) ([]byte, error) {
 	hash := sha256.New()
 	fmt.Fprintf(hash, "wit-bindgen %s\n%s", version, world)
 	err := filepath.WalkDir(wit, func(path string, entry fs.DirEntry, err error) error {
@@ -127,6 +129,9 @@ func digest(wit string) ([]byte, error) {
 		fmt.Fprintf(hash, "%s %d\n%s", entry.Name(), len(content), content)
 		return err
 	})
+	for _, path := range slices.Sorted(maps.Keys(made)) {
+		fmt.Fprintf(hash, "%s %d\n%s", path, len(made[path]), made[path])
+	}
 	return fmt.Appendf(nil, "%x\n", hash.Sum(nil)), err
 }
 
@@ -162,7 +167,7 @@ func read(out string) (map[string][]byte, error) {
 func compare(made map[string][]byte, to string) error {
 	for path, content := range made {
 		if is, err := os.ReadFile(filepath.Join(to, path)); err != nil || !bytes.Equal(is, content) {
-			return errors.New("wit/ has changed: run `go generate` in sdk/go")
+			return errors.New("they are not what wit/ makes: run `go generate` in sdk/go")
 		}
 	}
 	return nil

@@ -74,7 +74,9 @@ func SetValue(name, value string, secret bool) error {
 
 // Value gives a value of the run.
 func Value(name string) (string, bool) {
-	value, ok := context.GetValue(text(name)).Get()
+	var result abi.Option[string]
+	abi.Unbounded(func() { result = context.GetValue(text(name)) })
+	value, ok := result.Get()
 	return strings.Clone(value), ok
 }
 
@@ -86,7 +88,8 @@ func Attach(name, mediaType string, content []byte) error {
 
 // Param gives a parameter of the run, or else a value of the configuration.
 func Param(name string) (string, bool, error) {
-	result := store.Get(text(name))
+	var result abi.Result[abi.Option[string], store.Error]
+	abi.Unbounded(func() { result = store.Get(text(name)) })
 	if result.IsErr() {
 		return "", false, fromStore(result.Err())
 	}
@@ -96,7 +99,8 @@ func Param(name string) (string, bool, error) {
 
 // Params gives all of them.
 func Params() (map[string]string, error) {
-	result := store.GetAll()
+	var result abi.Result[[]abi.Tuple2[string, string], store.Error]
+	abi.Unbounded(func() { result = store.GetAll() })
 	if result.IsErr() {
 		return nil, fromStore(result.Err())
 	}

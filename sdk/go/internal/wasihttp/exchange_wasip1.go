@@ -237,7 +237,9 @@ func receive(ctx context.Context, cancel context.CancelCauseFunc, request *http.
 	defer answer.Drop()
 	header := http.Header{}
 	fields := answer.Headers()
-	for _, entry := range fields.Entries() {
+	var entries []abi.Tuple2[string, []uint8]
+	abi.Unbounded(func() { entries = fields.Entries() })
+	for _, entry := range entries {
 		header.Add(strings.Clone(entry.F0), string(entry.F1))
 	}
 	fields.Drop()
