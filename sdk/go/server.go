@@ -62,6 +62,13 @@ func (t *T) keep(key string, value any, secret bool) {
 		t.fail(fmt.Sprintf("failed to keep the value %q: %v", key, err), t.caller())
 		t.FailNow()
 	}
+	root := t.root()
+	root.mutex.Lock()
+	defer root.mutex.Unlock()
+	if root.values == nil {
+		root.values = map[string]any{}
+	}
+	root.values[key] = value
 }
 
 func toText(value any) (string, error) {
@@ -76,9 +83,17 @@ func toText(value any) (string, error) {
 	return kept, nil
 }
 
-// Value gives the value of that key as it is kept, a string: a text as it was set, everything else as
-// JSON. It gives nil if no such value was set in this run.
+// Value gives the value of that key. One that this attempt has set is what it was set to; one of setup or of
+// an earlier test is a string: a text as it was set, everything else as JSON, for [T.DecodeValue]. It gives
+// nil if no such value was set in this run.
 func (t *T) Value(key string) any {
+	root := t.root()
+	root.mutex.Lock()
+	own, is := root.values[key]
+	root.mutex.Unlock()
+	if is {
+		return own
+	}
 	if kept, ok := host.Value(key); ok {
 		return kept
 	}

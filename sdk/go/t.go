@@ -45,6 +45,7 @@ type T struct {
 	children  map[string]int
 	artifacts string
 	output    *output
+	values    map[string]any // of the test, that it has set itself
 }
 
 var _ testing.TB = (*T)(nil)
@@ -183,6 +184,14 @@ func (t *T) Name() string {
 		return t.name
 	}
 	return t.parent.Name() + "/" + t.name
+}
+
+// root is the test.
+func (t *T) root() *T {
+	for t.parent != nil {
+		t = t.parent
+	}
+	return t
 }
 
 // path is the name of a part within its test.

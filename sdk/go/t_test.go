@@ -315,6 +315,11 @@ func TestValuesKeepTextsAsTheyAre(t *testing.T) {
 		if t.Value("text") != "12" || t.Value("missing") != nil || t.DecodeValue("missing", &text) {
 			t.Error("a value is wrong")
 		}
+		t.Run("part", func(t *handoff.T) { t.SetValue("count", 3) })
+		host.Server.Values["earlier"] = "3"
+		if t.Value("count") != 3 || t.Value("earlier") != "3" {
+			t.Errorf("got %v and %v", t.Value("count"), t.Value("earlier"))
+		}
 		t.DecodeValue("text", &was)
 		t.Error("goes on")
 	})
