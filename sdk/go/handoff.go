@@ -42,15 +42,16 @@
 //
 // The standard compiler makes it a module for the server:
 //
-//		GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o hello.wasm .
+//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o hello.wasm .
 //
-//	  - [Register] makes a [TestSuite] what the module is: its tests with their options, what runs before
-//	    and after them.
-//	  - A test fails by [T.Error] and [T.Fatal], so testify and every other package for [testing.TB] work,
-//	    and by a panic. All are reported with file and line. It skips by [T.Skip].
-//	  - T has also what the running test can ask of the server: parameters, values handed from one test to
-//	    the next, files to keep, timed spans, more time.
-//	  - net/http sends requests, through [Transport].
+// What there is:
+//   - [Register] makes a [TestSuite] what the module is: its tests with their options, what runs before
+//     and after them.
+//   - A test fails by [T.Error] and [T.Fatal], so testify and every other package for [testing.TB] work,
+//     and by a panic. All are reported with file and line. It skips by [T.Skip].
+//   - T has also what the running test can ask of the server: parameters, values handed from one test to
+//     the next, files to keep, timed spans, more time.
+//   - net/http sends requests, through [Transport].
 //
 // Each attempt runs in a fresh instance: nothing that a test leaves in memory or in /tmp is there in the
 // next one, and package variables are set anew. Use [T.SetValue] for what must be carried over. What runs
