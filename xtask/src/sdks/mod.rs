@@ -4,6 +4,7 @@
 //! versions that the SDK pins into `target/tools/LANGUAGE`, and builds the SDK's `conformance` and
 //! `example` to `target/guests/LANGUAGE-conformance.wasm` and `LANGUAGE-hello.wasm`.
 
+mod go;
 mod javascript;
 mod python;
 
@@ -24,8 +25,11 @@ struct Language {
     build: fn(&Place) -> Result<()>,
 }
 
-const LANGUAGES: [Language; 1] =
-    [Language { name: "python", needs: &["python3"], build: python::build }];
+const LANGUAGES: [Language; 3] = [
+    Language { name: "go", needs: &["go", "npm"], build: go::build },
+    Language { name: "javascript", needs: &["node", "npm"], build: javascript::build },
+    Language { name: "python", needs: &["python3"], build: python::build },
+];
 
 /// Where a language is built.
 pub(crate) struct Place {
