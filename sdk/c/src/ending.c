@@ -131,10 +131,7 @@ void handoff_report_failure(const char *file, uint32_t line, const char *format,
     }
 }
 
-/* The C library's assert calls this; its own would leave the message to stderr. */
-__attribute__((noreturn)) void __assert_fail(const char *expression, const char *file, int line,
-                                             const char *function);
-void __assert_fail(const char *expression, const char *file, int line, const char *function) {
+void handoff_assert_fail(const char *expression, const char *file, int line, const char *function) {
     (void)function;
     handoff_fail(file, (uint32_t)line, "assertion failed: %s", expression);
 }

@@ -11,8 +11,10 @@ hf_registry hf_program;
 
 #define APPEND(list, ...)                                                                          \
     do {                                                                                           \
-        size_t size = ((list).count + 1) * sizeof *(list).items;                                   \
-        (list).items = hf_reallocate((list).items, size);                                          \
+        if ((list).count == (list).room) {                                                         \
+            (list).room = (list).room ? 2 * (list).room : 16;                                      \
+            (list).items = hf_reallocate((list).items, (list).room * sizeof *(list).items);        \
+        }                                                                                          \
         (list).items[(list).count++] = (__VA_ARGS__);                                              \
     } while (0)
 

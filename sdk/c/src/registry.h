@@ -33,6 +33,7 @@ typedef struct hf_stage {
     struct {                                                                                       \
         type *items;                                                                               \
         size_t count;                                                                              \
+        size_t room;                                                                               \
     }
 
 typedef struct hf_suite {

@@ -136,6 +136,13 @@ __attribute__((noreturn)) void handoff_fail_refused(const char *file, uint32_t l
 void handoff_report_failure(const char *file, uint32_t line, const char *format, ...)
     HANDOFF_PRINTF_(3, 4);
 
+/* What the C library's assert calls when it fails, in files that include this one: its own function
+ * would leave the message on stderr and skip the clean-ups. Not a definition of the library's name, which
+ * some linkers find twice. */
+#define __assert_fail handoff_assert_fail
+__attribute__((noreturn)) void handoff_assert_fail(const char *expression, const char *file,
+                                                   int line, const char *function);
+
 /* Says that the test, or the part that is running, is not applicable, for a reason as by printf.
  * Does not return from anything: do that at once. */
 void handoff_skip(const char *reason, ...) HANDOFF_PRINTF_(1, 2);
