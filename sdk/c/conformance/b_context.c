@@ -22,27 +22,21 @@ HANDOFF_TEST(keeps_the_order_of_output) {
     puts("FOUR");
 }
 
-HANDOFF_TEST(ends_output_without_newline) {
-    fputs("NO NEWLINE", stdout);
-}
+HANDOFF_TEST(ends_output_without_newline) { fputs("NO NEWLINE", stdout); }
 
 HANDOFF_TEST(fails_after_output_without_newline) {
     fputs("LAST WORDS", stdout);
     FAIL("AFTER LAST WORDS");
 }
 
-HANDOFF_TEST(writes_unicode) {
-    puts("größe 日本 🦀");
-}
+HANDOFF_TEST(writes_unicode) { puts("größe 日本 🦀"); }
 
 HANDOFF_TEST(writes_much) {
     for (int i = 0; i < 10000; i++)
         printf("line %d\n", i);
 }
 
-HANDOFF_TEST(knows_its_attempt) {
-    ASSERT_EQ(handoff_attempt(), 1);
-}
+HANDOFF_TEST(knows_its_attempt) { ASSERT_EQ(handoff_attempt(), 1); }
 
 HANDOFF_TEST(extends_its_deadline, .timeout_ms = 2000) {
     ASSERT_GT(handoff_remaining_ms(), 0);
@@ -51,9 +45,7 @@ HANDOFF_TEST(extends_its_deadline, .timeout_ms = 2000) {
     ASSERT_GT(handoff_remaining_ms(), 2000);
 }
 
-static void passing_part(void *unused) {
-    (void)unused;
-}
+static void passing_part(void *unused) { (void)unused; }
 
 static void failing_part(void *unused) {
     (void)unused;

@@ -10,9 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-HANDOFF_TEST(reads_the_environment) {
-    ASSERT_STR_EQ(getenv("GREETING"), "from the policy");
-}
+HANDOFF_TEST(reads_the_environment) { ASSERT_STR_EQ(getenv("GREETING"), "from the policy"); }
 
 HANDOFF_TEST(has_clocks_and_random) {
     struct timespec before, after;
@@ -51,6 +49,4 @@ HANDOFF_TEST(has_a_scratch_directory) {
     ASSERT(!fopen("/elsewhere", "w"));
 }
 
-HANDOFF_TEST(sleeps) {
-    ASSERT_EQ(usleep(50000), 0);
-}
+HANDOFF_TEST(sleeps) { ASSERT_EQ(usleep(50000), 0); }

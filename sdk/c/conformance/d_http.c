@@ -24,9 +24,7 @@ HANDOFF_TEST(posts_json) {
     ASSERT_STR_EQ(json_text(answer->body, "x-conformance"), "yes");
 }
 
-HANDOFF_TEST(sees_a_status) {
-    ASSERT_EQ(handoff_http_get(at_server("/status/404"))->status, 404);
-}
+HANDOFF_TEST(sees_a_status) { ASSERT_EQ(handoff_http_get(at_server("/status/404"))->status, 404); }
 
 HANDOFF_TEST(hears_a_denial) {
     handoff_http_response *answer = handoff_http_get("http://127.0.0.1:1/");

@@ -11,9 +11,7 @@ HANDOFF_TEST(loops, .timeout_ms = 300) {
         sum += 1;
 }
 
-HANDOFF_TEST(sleeps_too_long, .timeout_ms = 300) {
-    sleep(3600);
-}
+HANDOFF_TEST(sleeps_too_long, .timeout_ms = 300) { sleep(3600); }
 
 /* What is volatile keeps the compiler from seeing that nobody reads it. */
 static char *volatile latest;
@@ -27,9 +25,7 @@ HANDOFF_TEST(allocates) {
     }
 }
 
-static void say(void *line) {
-    puts(line);
-}
+static void say(void *line) { puts(line); }
 
 HANDOFF_TEST(cleans_up_in_order) {
     handoff_cleanup(say, "CLEANUP 1");
@@ -53,17 +49,11 @@ static void is_alone(void) {
     fclose(file);
 }
 
-HANDOFF_TEST(is_alone_1) {
-    is_alone();
-}
+HANDOFF_TEST(is_alone_1) { is_alone(); }
 
-HANDOFF_TEST(is_alone_2) {
-    is_alone();
-}
+HANDOFF_TEST(is_alone_2) { is_alone(); }
 
-static void nothing(const void *unused) {
-    (void)unused;
-}
+static void nothing(const void *unused) { (void)unused; }
 
 HANDOFF_TESTS(many) {
     for (int i = 0; i < 200; i++)

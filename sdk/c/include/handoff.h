@@ -39,9 +39,7 @@
 /* So that -Wextra does not ask for the options that were left out. */
 #define HANDOFF_OPTIONAL = {}
 #define HANDOFF_OPTIONS_(type, ...)                                                                \
-    type {                                                                                         \
-        __VA_ARGS__                                                                                \
-    }
+    type { __VA_ARGS__ }
 extern "C" {
 #else
 #define HANDOFF_OPTIONAL

@@ -44,13 +44,9 @@ void handoff_log(handoff_level level, const char *format, ...) {
     free(text);
 }
 
-uint32_t handoff_attempt(void) {
-    return handoff_suite_context_attempt_number();
-}
+uint32_t handoff_attempt(void) { return handoff_suite_context_attempt_number(); }
 
-uint64_t handoff_remaining_ms(void) {
-    return handoff_suite_context_remaining_ms();
-}
+uint64_t handoff_remaining_ms(void) { return handoff_suite_context_remaining_ms(); }
 
 bool handoff_extend_deadline(uint64_t by_ms) {
     uint64_t remaining_ms;
@@ -61,9 +57,7 @@ bool handoff_extend_deadline(uint64_t by_ms) {
     return granted;
 }
 
-void handoff_mark_soft(void) {
-    handoff_suite_context_mark_soft();
-}
+void handoff_mark_soft(void) { handoff_suite_context_mark_soft(); }
 
 static bool keep(const char *name, const char *value, bool secret) {
     c_sdk_string_t key = hf_string(name), text = hf_string(value);
@@ -74,13 +68,9 @@ static bool keep(const char *name, const char *value, bool secret) {
     return kept;
 }
 
-bool handoff_set(const char *name, const char *value) {
-    return keep(name, value, false);
-}
+bool handoff_set(const char *name, const char *value) { return keep(name, value, false); }
 
-bool handoff_set_secret(const char *name, const char *value) {
-    return keep(name, value, true);
-}
+bool handoff_set_secret(const char *name, const char *value) { return keep(name, value, true); }
 
 char *handoff_get(const char *name) {
     c_sdk_string_t key = hf_string(name), value;
@@ -109,9 +99,7 @@ static char *param(const char *name, const char *file, uint32_t line) {
     return value.is_some ? hf_take(&value.val) : NULL;
 }
 
-char *handoff_param(const char *name) {
-    return param(name, NULL, 0);
-}
+char *handoff_param(const char *name) { return param(name, NULL, 0); }
 
 char *handoff_require_param_at(const char *name, const char *file, uint32_t line) {
     char *value = param(name, file, line);
@@ -176,6 +164,4 @@ void handoff_span_set(handoff_span span, const char *key, const char *value) {
                                                     &attribute);
 }
 
-void handoff_span_end(handoff_span span) {
-    handoff_suite_context_span_drop_own(own(span));
-}
+void handoff_span_end(handoff_span span) { handoff_suite_context_span_drop_own(own(span)); }

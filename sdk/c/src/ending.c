@@ -145,9 +145,7 @@ void handoff_skip(const char *reason, ...) {
     va_end(arguments);
 }
 
-bool handoff_skipped(void) {
-    return innermost->skipped;
-}
+bool handoff_skipped(void) { return innermost->skipped; }
 
 bool handoff_part_at(const char *name, void (*function)(void *), void *argument, const char *file,
                      uint32_t line) {

@@ -109,9 +109,7 @@ typedef struct plain {
     void (*function)(void);
 } plain;
 
-static void call_plain(const void *row) {
-    ((const plain *)row)->function();
-}
+static void call_plain(const void *row) { ((const plain *)row)->function(); }
 
 static void call(void (*function)(const void *), const void *row,
                  exports_handoff_suite_tests_outcome_t *ret) {

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void *hf_allocate(size_t size) {
-    return hf_reallocate(NULL, size);
-}
+void *hf_allocate(size_t size) { return hf_reallocate(NULL, size); }
 
 void *hf_reallocate(void *block, size_t size) {
     void *moved = realloc(block, size ? size : 1);
@@ -24,9 +22,7 @@ void hf_give_up(const char *words) {
     abort();
 }
 
-char *hf_copy(const char *text) {
-    return hf_copy_bytes(text, strlen(text));
-}
+char *hf_copy(const char *text) { return hf_copy_bytes(text, strlen(text)); }
 
 char *hf_copy_bytes(const void *bytes, size_t size) {
     char *copy = hf_allocate(size + 1);
@@ -65,9 +61,7 @@ char *hf_reserve(hf_buffer *buffer, size_t size) {
     return buffer->bytes + buffer->size;
 }
 
-void hf_append(hf_buffer *buffer, const char *text) {
-    hf_append_bytes(buffer, text, strlen(text));
-}
+void hf_append(hf_buffer *buffer, const char *text) { hf_append_bytes(buffer, text, strlen(text)); }
 
 void hf_append_bytes(hf_buffer *buffer, const void *bytes, size_t size) {
     char *end = hf_reserve(buffer, size);

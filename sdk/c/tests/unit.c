@@ -140,9 +140,7 @@ static const handoff_test_options no_options;
 static const handoff_suite_options suite_options = {.name = "s"};
 
 static void nothing(void) {}
-static void nothing_with_row(const void *row) {
-    (void)row;
-}
+static void nothing_with_row(const void *row) { (void)row; }
 
 static void makes_two(void) {
     handoff_add_test(nothing_with_row, NULL, .name = "z");

@@ -4,6 +4,8 @@
 //! versions that the SDK pins into `target/tools/LANGUAGE`, and builds the SDK's `conformance` and
 //! `example` to `target/guests/LANGUAGE-conformance.wasm` and `LANGUAGE-hello.wasm`.
 
+mod c;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -21,7 +23,8 @@ struct Language {
     build: fn(&Place) -> Result<()>,
 }
 
-const LANGUAGES: [Language; 0] = [];
+const LANGUAGES: [Language; 1] =
+    [Language { name: "c", needs: &["python3", "npm"], build: c::build }];
 
 /// Where a language is built.
 pub(crate) struct Place {

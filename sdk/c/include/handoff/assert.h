@@ -137,9 +137,11 @@ void handoff_report_failure(const char *file, uint32_t line, const char *format,
     HANDOFF_PRINTF_(3, 4);
 
 /* What the C library's assert calls when it fails, in files that include this one: its own function
- * would leave the message on stderr and skip the clean-ups. Not a definition of the library's name, which
- * some linkers find twice. */
+ * would leave the message on stderr and skip the clean-ups. Not a definition of the library's name,
+ * which some linkers find twice. */
+#ifdef __wasm__
 #define __assert_fail handoff_assert_fail
+#endif
 __attribute__((noreturn)) void handoff_assert_fail(const char *expression, const char *file,
                                                    int line, const char *function);
 
@@ -245,11 +247,12 @@ template <class T> handoff_operand operand(const T &value) {
     }
 }
 
-inline handoff_operand text(const char *value) {
-    return handoff_text(value);
-}
 template <class T> handoff_operand text(const T &value) {
-    return handoff_text(value.c_str());
+    if constexpr (std::is_convertible_v<const T &, const char *>) {
+        return handoff_text(value);
+    } else {
+        return handoff_text(value.c_str());
+    }
 }
 
 } // namespace handoff
