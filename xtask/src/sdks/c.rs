@@ -45,7 +45,7 @@ pub(super) fn build(place: &Place) -> Result<()> {
     let changed = latest(&[&place.source, &place.wit])?;
     let built = fs::metadata(&done).and_then(|done| done.modified());
     let suites = ["conformance", "hello", "cpp", "zig"];
-    let whole = suites.iter().all(|suite| tools.component(suite).is_file());
+    let whole = suites.iter().all(|suite| tools.module(suite).is_file());
     if whole && built.is_ok_and(|built| built > changed) {
         return Ok(());
     }
@@ -56,24 +56,16 @@ pub(super) fn build(place: &Place) -> Result<()> {
     tools.c("hello", "example/c")?;
     tools.cpp()?;
     tools.zig()?;
-    for suite in suites {
-        tools.componentize(suite)?;
-    }
     fs::write(&done, "").with_context(|| format!("failed to write {}", done.display()))
 }
 
 impl Tools<'_> {
-    /// Puts what the lock files name into the work directory, unless it is there.
+    /// Puts what the lock file names into the work directory, unless it is there.
     fn install(&self) -> Result<()> {
         let Place { source, work, .. } = self.place;
-        let locks = ["requirements.txt", "tools/package.json", "tools/package-lock.json"];
-        let mut wanted = Vec::new();
-        for lock in locks {
-            let path = source.join(lock);
-            wanted.extend(
-                fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?,
-            );
-        }
+        let lock = source.join("requirements.txt");
+        let wanted =
+            fs::read(&lock).with_context(|| format!("failed to read {}", lock.display()))?;
         let installed = work.join("installed");
         if self.python.exists() && fs::read(&installed).is_ok_and(|there| there == wanted) {
             return Ok(());
@@ -83,15 +75,6 @@ impl Tools<'_> {
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
         let locked = ["--require-hashes", "--requirement", "requirements.txt"];
         run(command(&self.python, source).args(pip).args(locked))?;
-        let npm = work.join("npm");
-        fs::create_dir_all(&npm).with_context(|| format!("failed to make {}", npm.display()))?;
-        for lock in &locks[1..] {
-            let name = Path::new(lock).file_name().unwrap_or_default();
-            fs::copy(source.join(lock), npm.join(name)).context("failed to copy a lock file")?;
-        }
-        // Not `npm ci`: that wants the lock file to name the packages of other platforms too, which not
-        // every registry has. What the lock file names is installed as it says.
-        run(command("npm", &npm).args(["install", "--no-save", "--no-fund", "--no-audit"]))?;
         fs::write(installed, wanted).context("failed to note what is installed")
     }
 
@@ -151,14 +134,6 @@ impl Tools<'_> {
         run(&mut cpp)
     }
 
-    /// Makes a component of a core module.
-    fn componentize(&self, suite: &str) -> Result<()> {
-        let npm = self.place.work.join("npm");
-        let mut jco = command(npm.join("node_modules/.bin/jco"), &npm);
-        jco.arg("new").arg(self.module(suite)).args(["--wasi-reactor", "-o"]);
-        run(jco.arg(self.component(suite)))
-    }
-
     /// Tests natively what the library computes without a server.
     fn test(&self) -> Result<()> {
         let program = self.place.work.join("unit");
@@ -212,13 +187,8 @@ impl Tools<'_> {
             .context("sdk/c/gen is not what `wit/` makes: generate it again, as its README says")
     }
 
-    /// Where the core module of a suite goes.
+    /// Where a suite goes: the core module, which Handoff takes as it is.
     fn module(&self, suite: &str) -> PathBuf {
-        self.place.work.join(format!("{suite}.core.wasm"))
-    }
-
-    /// Where the component of a suite goes.
-    fn component(&self, suite: &str) -> PathBuf {
         self.place.guests.join(format!("c-{suite}.wasm"))
     }
 }

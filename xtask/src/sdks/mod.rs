@@ -23,8 +23,7 @@ struct Language {
     build: fn(&Place) -> Result<()>,
 }
 
-const LANGUAGES: [Language; 1] =
-    [Language { name: "c", needs: &["python3", "npm"], build: c::build }];
+const LANGUAGES: [Language; 1] = [Language { name: "c", needs: &["python3"], build: c::build }];
 
 /// Where a language is built.
 pub(crate) struct Place {
