@@ -4,6 +4,7 @@
 //! versions that the SDK pins into `target/tools/LANGUAGE`, and builds the SDK's `conformance` and
 //! `example` to `target/guests/LANGUAGE-conformance.wasm` and `LANGUAGE-hello.wasm`.
 
+mod c;
 mod go;
 mod javascript;
 mod python;
@@ -25,7 +26,8 @@ struct Language {
     build: fn(&Place) -> Result<()>,
 }
 
-const LANGUAGES: [Language; 3] = [
+const LANGUAGES: [Language; 4] = [
+    Language { name: "c", needs: &["python3"], build: c::build },
     Language { name: "go", needs: &["go", "npm"], build: go::build },
     Language { name: "javascript", needs: &["node", "npm"], build: javascript::build },
     Language { name: "python", needs: &["python3"], build: python::build },

@@ -9,6 +9,13 @@ use crate::cli::exit::{Exit, Failure};
 /// A file's path in the new suite, and its template.
 type Template = (&'static str, &'static str);
 
+const C: &[Template] = &[
+    ("Makefile", include_str!("../templates/c/Makefile")),
+    ("suite.c", include_str!("../templates/c/suite.c")),
+    ("README.md", include_str!("../templates/c/README.md")),
+    (".gitignore", include_str!("../templates/c/.gitignore")),
+];
+
 const GO: &[Template] = &[
     ("go.mod", include_str!("../templates/go/go.mod")),
     ("main.go", include_str!("../templates/go/main.go")),
@@ -42,6 +49,8 @@ const RUST: &[Template] = &[
 /// A language that has an SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Language {
+    /// C
+    C,
     /// Go, by its standard compiler
     Go,
     /// TypeScript, or JavaScript
@@ -55,11 +64,13 @@ pub(super) enum Language {
 
 impl Language {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 4] = [Self::Go, Self::Javascript, Self::Python, Self::Rust];
+    pub(super) const ALL: [Self; 5] =
+        [Self::C, Self::Go, Self::Javascript, Self::Python, Self::Rust];
 
     /// The files of a new suite.
     pub(super) fn files(self) -> &'static [Template] {
         match self {
+            Self::C => C,
             Self::Go => GO,
             Self::Javascript => JAVASCRIPT,
             Self::Python => PYTHON,
@@ -70,6 +81,7 @@ impl Language {
     /// Where a checkout of this repository has the SDK. What npm installs is made by the build.
     pub(super) fn place_in_checkout(self) -> &'static str {
         match self {
+            Self::C => "sdk/c",
             Self::Go => "sdk/go",
             Self::Javascript => "target/tools/javascript/sdk",
             Self::Python => "sdk/python",
@@ -80,6 +92,7 @@ impl Language {
     /// The file that names the package, and its line that does so.
     fn manifest(self) -> (&'static str, &'static str) {
         match self {
+            Self::C => ("include/handoff.h", "#define HANDOFF_H"),
             Self::Go => ("go.mod", "module github.com/handoff-tests/handoff/sdk/go"),
             Self::Javascript => ("package.json", r#""name": "@handoff/sdk","#),
             Self::Python => ("pyproject.toml", r#"name = "handoff-sdk""#),
@@ -112,6 +125,9 @@ impl Language {
         let path = sdk.map(|path| path.to_string_lossy().into_owned());
         let repository = env!("CARGO_PKG_REPOSITORY");
         match (self, path) {
+            (Self::C, Some(path)) => path,
+            // The Makefile clones it.
+            (Self::C, None) => "handoff/sdk/c".to_owned(),
             (Self::Go, Some(path)) => {
                 format!("replace github.com/handoff-tests/handoff/sdk/go => {path:?}")
             }
@@ -143,6 +159,7 @@ mod tests {
         let named = |language: Language| (language.dependency(Some(at)), language.dependency(None));
         let (here, _) = named(Language::Go);
         assert_eq!(here, r#"replace github.com/handoff-tests/handoff/sdk/go => "/sdk here""#);
+        assert_eq!(named(Language::C), ("/sdk here".to_owned(), "handoff/sdk/c".to_owned()));
         assert_eq!(named(Language::Javascript).0, "file:/sdk here");
         assert_eq!(named(Language::Python).0, "handoff-sdk @ file:///sdk here");
         let (here, published) = named(Language::Rust);
@@ -157,7 +174,7 @@ mod tests {
             let told = language.sdk_at(dir.path()).unwrap_err().to_string();
             assert!(told.contains("is not the SDK"), "{told}");
         }
-        for name in ["go", "python", "rust"] {
+        for name in ["c", "go", "python", "rust"] {
             let language = Language::from_str(name, true).unwrap();
             let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk").join(name);
             assert!(language.sdk_at(&sdk).is_ok(), "{name}");
