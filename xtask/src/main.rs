@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask guests`, `demo`, `test` and `bench`.
+//! The project's own commands: `cargo xtask guests`, `sdks`, `demo`, `test` and `bench`.
 //!
 //! Needs nothing but cargo and, once, rustup for the guests' target. What each command does is in the
 //! module of its name; this file knows the command line only.
@@ -8,6 +8,7 @@ mod children;
 mod demo;
 mod guests;
 mod http;
+mod sdks;
 mod test;
 mod workspace;
 
@@ -29,6 +30,11 @@ struct Args {
 enum Command {
     /// Build every suite and plugin of this repository to target/guests/NAME.wasm
     Guests,
+    /// Build the suites of the SDKs to target/guests/LANGUAGE-….wasm
+    Sdks {
+        /// The languages. Default: all whose tools are there
+        names: Vec<String>,
+    },
     /// Build everything, start a server with the examples, run them and keep serving
     Demo(demo::Args),
     /// Build the guests and run every test; arguments go to `cargo test`
@@ -50,6 +56,7 @@ fn main() -> Result<ExitCode> {
     let workspace = Workspace::read()?;
     match args.command {
         Command::Guests => guests::build(&workspace).map(|_| ExitCode::SUCCESS),
+        Command::Sdks { names } => sdks::build(&workspace, &names).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test { args } => test::run(&workspace, &args),
         Command::Bench { args } => bench::run(&workspace, &args),

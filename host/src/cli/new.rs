@@ -1,34 +1,30 @@
 //! `handoff new`: a suite that builds and runs, to start from.
 
+mod languages;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 
+use self::languages::Language;
 use super::Surroundings;
 use super::exit::{Exit, Failure};
-
-/// The files of a new suite. `{{name}}` is its name, `{{file}}` the same as the compiler writes it in
-/// the name of the component, `{{sdk}}` where cargo finds the SDK.
-const FILES: [(&str, &str); 5] = [
-    ("Cargo.toml", include_str!("templates/rust/Cargo.toml")),
-    ("src/lib.rs", include_str!("templates/rust/src/lib.rs")),
-    ("README.md", include_str!("templates/rust/README.md")),
-    (".cargo/config.toml", include_str!("templates/rust/.cargo/config.toml")),
-    (".gitignore", include_str!("templates/rust/.gitignore")),
-];
 
 #[derive(Args)]
 pub(super) struct NewArgs {
     /// The suite's name
     #[arg(value_parser = package_name)]
     name: String,
+    /// The language to write it in
+    #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
+    lang: Language,
     /// Where to make it. Default: a directory of that name here
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// Take the SDK from this directory. Default: this checkout of handoff, if this is one, else its git
-    /// repository
+    /// Take the SDK from this directory. Default: this checkout of handoff, if this is one, else where
+    /// the language's packages come from
     #[arg(long, value_name = "DIR")]
     sdk: Option<PathBuf>,
 }
@@ -42,16 +38,16 @@ impl NewArgs {
         }
         let here = std::env::current_dir()?;
         let sdk = match self.sdk {
-            Some(path) => Some(sdk_at(&path)?),
-            None => here.ancestors().find_map(|dir| sdk_at(&dir.join("sdk/rust")).ok()),
+            Some(path) => Some(self.lang.sdk_at(&path)?),
+            None => {
+                let place = self.lang.place_in_checkout();
+                here.ancestors().find_map(|dir| self.lang.sdk_at(&dir.join(place)).ok())
+            }
         };
-        let sdk = dependency(sdk.as_deref());
-        for (path, template) in FILES {
-            let text = template
-                .replace("{{name}}", &self.name)
-                .replace("{{file}}", &self.name.replace('-', "_"))
-                .replace("{{sdk}}", &sdk);
-            write(&dir.join(path), &text).map_err(Failure::platform)?;
+        let sdk = self.lang.dependency(sdk.as_deref());
+        for (path, template) in self.lang.files() {
+            write(&dir.join(path), &filled(template, &self.name, &sdk))
+                .map_err(Failure::platform)?;
         }
         let mut out = std::io::stdout();
         writeln!(out, "made the suite {} in {}", self.name, dir.display())?;
@@ -76,25 +72,11 @@ fn package_name(text: &str) -> Result<String, String> {
     if starts_well && !text.contains('.') { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
-/// The directory, if it has the SDK.
-fn sdk_at(dir: &Path) -> Result<PathBuf, Failure> {
-    let manifest = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
-    let manifest: toml::Table = manifest.parse().unwrap_or_default();
-    let name = manifest.get("package").and_then(|package| package.get("name")?.as_str());
-    if name != Some("handoff-sdk") {
-        let told = format!("{} does not have the package handoff-sdk", dir.display());
-        return Err(Failure::told(Exit::Usage, told));
-    }
-    Ok(dir.canonicalize()?)
-}
-
-/// Where cargo finds the SDK, as a value in a manifest.
-fn dependency(sdk: Option<&Path>) -> String {
-    let (key, value) = match sdk {
-        Some(path) => ("path", path.to_string_lossy().into_owned()),
-        None => ("git", env!("CARGO_PKG_REPOSITORY").to_owned()),
-    };
-    format!("{{ {key} = {} }}", toml::Value::String(value))
+/// A template with `{{name}}` replaced by the suite's name, `{{file}}` by the same as a compiler writes
+/// it in the name of a file, and `{{sdk}}` by what names the SDK in this language.
+fn filled(template: &str, name: &str, sdk: &str) -> String {
+    let file = name.replace('-', "_");
+    template.replace("{{name}}", name).replace("{{file}}", &file).replace("{{sdk}}", sdk)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -121,11 +103,11 @@ mod tests {
 
     #[test]
     fn no_placeholder_is_left_over() {
-        for (path, template) in FILES {
-            let filled = ["{{name}}", "{{file}}", "{{sdk}}"]
-                .iter()
-                .fold(template.to_owned(), |t, p| t.replace(p, ""));
-            assert!(!filled.contains("{{"), "{path}");
+        for language in Language::ALL {
+            for (path, template) in language.files() {
+                let filled = filled(template, "shop", &language.dependency(None));
+                assert!(!filled.contains("{{"), "{path}");
+            }
         }
     }
 }

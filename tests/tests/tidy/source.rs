@@ -10,7 +10,17 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 /// What is not ours or not text that somebody wrote.
-const SKIPPED: [&str; 6] = ["target", ".git", ".handoff", "wit/deps", "Cargo.lock", "LICENSE"];
+const SKIPPED: [&str; 9] = [
+    "target",
+    ".git",
+    ".handoff",
+    "wit/deps",
+    "Cargo.lock",
+    "LICENSE",
+    "sdk/javascript/node_modules",
+    "sdk/javascript/dist",
+    "sdk/javascript/wit",
+];
 
 /// All files that somebody wrote, by path from the root with `/` between its parts.
 pub(crate) struct Tree {

@@ -1,0 +1,7 @@
+module {{name}}
+
+go 1.26
+
+require github.com/handoff-tests/handoff/sdk/go v0.1.0
+
+{{sdk}}
