@@ -11,7 +11,7 @@ mod rows;
 
 use std::collections::BTreeMap;
 
-use handoff_tests::{Client, Server, Settings, Target, target_directory};
+use handoff_tests::{Client, Settings, Target, target_directory};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 

@@ -102,7 +102,7 @@ fn table(found: &BTreeMap<&str, Exceptions>) -> String {
         text.push('\n');
     }
     for (at, note) in notes.iter().enumerate() {
-        _ = write!(text, "{}{}. {note}\n", if at == 0 { "\n" } else { "" }, at + 1);
+        _ = writeln!(text, "{}{}. {note}", if at == 0 { "\n" } else { "" }, at + 1);
     }
     text
 }
