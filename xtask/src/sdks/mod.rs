@@ -1,0 +1,91 @@
+//! `cargo xtask sdks`: the suites of the SDKs of other languages as components in `target/guests`.
+//!
+//! Each language has a file here that says which tools it needs, installs what a registry has at the
+//! versions that the SDK pins into `target/tools/LANGUAGE`, and builds the SDK's `conformance` and
+//! `example` to `target/guests/LANGUAGE-conformance.wasm` and `LANGUAGE-hello.wasm`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::workspace::Workspace;
+
+/// One language.
+struct Language {
+    /// What it is called in `sdk/` and in the names of components.
+    name: &'static str,
+    /// The commands that must be there already.
+    needs: &'static [&'static str],
+    /// Builds its suites.
+    build: fn(&Place) -> Result<()>,
+}
+
+const LANGUAGES: [Language; 0] = [];
+
+/// Where a language is built.
+pub(crate) struct Place {
+    /// `sdk/LANGUAGE`.
+    pub(crate) source: PathBuf,
+    /// A directory of its own for tools and intermediate files. Kept from one build to the next.
+    pub(crate) work: PathBuf,
+    /// Where components go.
+    pub(crate) guests: PathBuf,
+    /// `wit/`.
+    pub(crate) wit: PathBuf,
+}
+
+/// Builds the suites of the languages that are named, or of all whose tools are there. Names those
+/// that it left out.
+pub(crate) fn build(workspace: &Workspace, names: &[String]) -> Result<()> {
+    for name in names {
+        let known = LANGUAGES.map(|language| language.name);
+        ensure!(known.contains(&name.as_str()), "there is no SDK {name}: there are {known:?}");
+    }
+    for language in LANGUAGES {
+        let asked = names.iter().any(|name| name == language.name);
+        if !names.is_empty() && !asked {
+            continue;
+        }
+        let missing = language.needs.iter().find(|command| !is_there(command));
+        if let Some(command) = missing {
+            let told = format!("the SDK {} needs the command `{command}`", language.name);
+            if asked {
+                bail!(told);
+            }
+            eprintln!("NOT BUILT: {told}");
+            continue;
+        }
+        let place = Place {
+            source: workspace.root.join("sdk").join(language.name),
+            work: workspace.target.join("tools").join(language.name),
+            guests: workspace.target.join("guests"),
+            wit: workspace.root.join("wit"),
+        };
+        for directory in [&place.work, &place.guests] {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("failed to make {}", directory.display()))?;
+        }
+        (language.build)(&place).with_context(|| format!("the SDK {}", language.name))?;
+    }
+    Ok(())
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("failed to run {command:?}"))?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
+
+/// A command in a directory.
+pub(crate) fn command(program: impl AsRef<Path>, directory: &Path) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+fn is_there(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|directory| directory.join(program).is_file())
+}
