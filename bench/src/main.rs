@@ -1,21 +1,36 @@
 //! Prints in one run what the server does, and beside each figure what it is measured against.
 //!
 //! Started by `cargo xtask bench`, which builds the server and the guests in release mode. All traffic
-//! goes to loopback, every loop is bounded, and the server is ended with the bench.
+//! goes to loopback, every loop is bounded, and each server is ended with the part that needs it.
+//!
+//! | part | what it prints | measured against |
+//! | --- | --- | --- |
+//! | `attempts` | attempts per second of a suite of 1,000 trivial tests, from the request to the whole result in the client's hands, everything on; what each costs the processors | a bare loop: same component, engine, limits, fuel and ticking epochs, in a process like the server's |
+//! | `latency` | from POST to finished of a suite of one trivial test, at 1, 8 and 32 clients | an answer to /healthz, and a durable write, of which a run needs two |
+//! | `deadlines` | how far 64 attempts at once pass their deadline: loops, sleeps, a silent socket, host calls; /healthz meanwhile | the same loops without a server; timers; /healthz when idle |
+//! | `memory` | resident memory when idle and for each attempt under way; what endless allocation costs | the limits |
+//! | `store` | start-up and list latency with many runs stored | the same with 100 runs |
+//!
+//! How to read it: rates are the best of the rounds and latencies come with p50, p99 and the worst. Other
+//! work on the machine spoils both, so the ratios to the baselines of the same run say more than the
+//! figures; the client takes its share of the same processors. Give `--only PART` to repeat a part.
 
 mod baseline;
+mod deadlines;
 mod figures;
-mod load;
+mod memory;
 mod server;
 mod store;
+mod throughput;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// Measures a Handoff server through its front door.
 #[derive(Parser)]
+#[command(name = "cargo xtask bench --", bin_name = "cargo xtask bench --")]
 struct Args {
     /// The server's binary.
     #[arg(long)]
@@ -27,8 +42,29 @@ struct Args {
     #[arg(long, default_value_t = 100_000)]
     stored: u64,
     /// How often each thing is measured.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     rounds: u32,
+    /// Measure only this; may be given several times.
+    #[arg(long)]
+    only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Attempts,
+    Latency,
+    Deadlines,
+    Memory,
+    Store,
+}
+
+/// What is measured, and how often.
+struct Setup {
+    server_binary: PathBuf,
+    guests: PathBuf,
+    stored: u64,
+    rounds: u32,
+    cores: usize,
 }
 
 fn main() -> Result<()> {
@@ -37,14 +73,30 @@ fn main() -> Result<()> {
         anyhow::bail!("failed to set up TLS: a provider is installed already");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    println!("cores: {}", std::thread::available_parallelism()?);
-    let bare = baseline::attempts_per_second(&args.guests, args.rounds)
-        .map_err(|error| anyhow::anyhow!("the bare loop failed: {error:?}"))?;
-    runtime.block_on(async {
-        load::attempts_per_second(&args.server_binary, &args.guests, args.rounds, bare).await?;
-        load::post_to_finished(&args.server_binary, &args.guests).await?;
-        load::overshoot(&args.server_binary, &args.guests, args.rounds).await?;
-        load::memory(&args.server_binary, &args.guests).await?;
-        store::lists_and_start(&args.server_binary, &args.guests, 100, args.stored).await
-    })
+    let cores = std::thread::available_parallelism()?.get();
+    let Args { server_binary, guests, stored, rounds, only } = args;
+    let server_binary = std::path::absolute(server_binary)?;
+    let setup = Setup { server_binary, guests, stored, rounds: rounds.max(1), cores };
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("{cores} processors; load of the machine before the start: {}", load.trim());
+    for part in Part::value_variants() {
+        if only.is_empty() || only.contains(part) {
+            println!("\n== {}", format!("{part:?}").to_lowercase());
+            runtime.block_on(measure(*part, &setup))?;
+        }
+    }
+    Ok(())
+}
+
+async fn measure(part: Part, setup: &Setup) -> Result<()> {
+    match part {
+        Part::Attempts => throughput::attempts_per_second(setup).await,
+        Part::Latency => throughput::post_to_finished(setup).await,
+        Part::Deadlines => deadlines::overshoot(setup).await,
+        Part::Memory => {
+            memory::idle_and_per_attempt(setup).await?;
+            memory::endless_allocation(setup).await
+        }
+        Part::Store => store::lists_and_start(setup).await,
+    }
 }

@@ -8,35 +8,59 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::figures::Samples;
+
 /// A running server; ended when dropped.
 pub(crate) struct Server {
     child: Child,
-    pub(crate) url: String,
-    pub(crate) client: reqwest::Client,
-    /// From the start of the process to its first answer.
+    url: String,
+    client: reqwest::Client,
+    /// From the start of the process to its first answer that it is ready.
     pub(crate) started_in: Duration,
+}
+
+/// A run that has ended.
+pub(crate) struct Finished {
+    /// From the request to the last byte of the answer.
+    pub(crate) took: Duration,
+    /// The answer.
+    pub(crate) run: Value,
+}
+
+/// What a process has used of the processors.
+#[derive(Clone, Copy)]
+pub(crate) struct CpuTime {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
 }
 
 impl Server {
     /// Starts a server on a free port with its data in `dir`.
     pub(crate) async fn start(handoff: &Path, dir: &Path) -> Result<Self> {
         let begin = Instant::now();
-        let mut child = Command::new(handoff)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(dir)
+        let mut command = Command::new(handoff);
+        // The settings of whoever measures are not what is measured.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("HANDOFF_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(dir).current_dir(dir);
+        let mut child = command
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("failed to start {}", handoff.display()))?;
         let stdout = child.stdout.take().context("the server has no output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let url = lines
-            .find_map(|line| {
-                line.ok()?.split_once("http://").map(|(_, rest)| format!("http://{rest}"))
-            })
+        let (client, started_in) = (reqwest::Client::new(), Duration::ZERO);
+        // From here on the child is ended whatever goes wrong.
+        let mut server = Self { child, url: String::new(), client, started_in };
+        server.url = BufReader::new(stdout)
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
             .context("the server ended without listening")?;
-        let client = reqwest::Client::new();
-        let mut server = Self { child, url: url.trim().into(), client, started_in: Duration::ZERO };
         server.get("/readyz").await?;
         server.started_in = begin.elapsed();
         Ok(server)
@@ -46,33 +70,89 @@ impl Server {
     pub(crate) async fn upload(&self, guests: &Path, name: &str) -> Result<String> {
         let bytes = std::fs::read(guests.join(name).with_extension("wasm"))?;
         let url = format!("{}/api/v1/suites", self.url);
-        let answer: Value = checked(self.client.post(url).body(bytes).send().await?).await?;
+        let text = checked(self.client.post(url).body(bytes).send().await?).await?;
+        let answer: Value = serde_json::from_str(&text)?;
         let part = |part: &str| answer["suite"][part].as_str().map(str::to_owned);
         let namespace = part("namespace").context("the upload's answer names no namespace")?;
         let name = part("name").context("the upload's answer names no suite")?;
         Ok(format!("/api/v1/suites/{namespace}/{name}"))
     }
 
-    /// Starts a run and waits for its end.
-    pub(crate) async fn run(&self, suite: &str, request: Value) -> Result<Value> {
+    /// Grants something to a suite.
+    pub(crate) async fn grant(&self, suite: &str, policy: &Value) -> Result<()> {
+        let url = format!("{}{suite}/policy", self.url);
+        checked(self.client.put(url).json(policy).send().await?).await.map(drop)
+    }
+
+    /// Starts a run and waits for its end. What the client does with the answer is not counted.
+    pub(crate) async fn run(&self, suite: &str, request: &Value) -> Result<Finished> {
         let url = format!("{}{suite}/runs?wait=60s", self.url);
-        let run = checked(self.client.post(url).json(&request).send().await?).await?;
+        let request = self.client.post(url).json(request);
+        let begin = Instant::now();
+        let text = checked(request.send().await?).await?;
+        let took = begin.elapsed();
+        let run: Value = serde_json::from_str(&text)?;
         ensure!(run["finished_at"].is_string(), "the run did not end in time: {run}");
-        Ok(run)
+        Ok(Finished { took, run })
+    }
+
+    /// All events of a run that has ended, in order.
+    pub(crate) async fn events(&self, run: &Value) -> Result<Vec<Value>> {
+        let id = run["id"].as_str().context("a run without an id")?;
+        let stream = self.get(&format!("/api/v1/runs/{id}/events")).await?;
+        let events = stream.lines().filter_map(|line| line.strip_prefix("data:"));
+        Ok(events.map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
     /// A GET that must succeed.
     pub(crate) async fn get(&self, path: &str) -> Result<String> {
-        let answer = self.client.get(format!("{}{path}", self.url)).send().await?;
-        Ok(answer.error_for_status()?.text().await?)
+        checked(self.client.get(format!("{}{path}", self.url)).send().await?).await
+    }
+
+    /// How long a GET takes, one after another.
+    pub(crate) async fn latencies(&self, path: &str, count: usize) -> Result<Samples> {
+        let mut samples = Vec::with_capacity(count);
+        for _ in 0..count {
+            let begin = Instant::now();
+            self.get(path).await?;
+            samples.push(begin.elapsed());
+        }
+        Ok(samples.into_iter().collect())
     }
 
     /// Resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> Result<u64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most resident memory in KiB since [`Server::forget_peak`].
+    pub(crate) fn peak_kib(&self) -> Result<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    /// Lets the peak of resident memory start anew from what is resident now.
+    pub(crate) fn forget_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(&path, "5").with_context(|| format!("failed to write {path}"))
+    }
+
+    fn status_kib(&self, key: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
         let number = line.and_then(|line| line.split_whitespace().next());
-        Ok(number.context("no VmRSS")?.parse()?)
+        Ok(number.with_context(|| format!("no {key}"))?.parse()?)
+    }
+
+    /// What the server has used so far; the kernel counts in hundredths of a second.
+    pub(crate) fn cpu_time(&self) -> Result<CpuTime> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name of the program, in parentheses, may have spaces.
+        let (_, fields) = stat.rsplit_once(") ").context("a stat without a name")?;
+        let ticks = |at: usize| -> Result<Duration> {
+            let field = fields.split(' ').nth(at).context("too short a stat")?;
+            Ok(Duration::from_millis(10 * field.parse::<u64>()?))
+        };
+        Ok(CpuTime { user: ticks(11)?, system: ticks(12)? })
     }
 }
 
@@ -84,9 +164,9 @@ impl Drop for Server {
     }
 }
 
-async fn checked(answer: reqwest::Response) -> Result<Value> {
+async fn checked(answer: reqwest::Response) -> Result<String> {
     let status = answer.status();
     let text = answer.text().await?;
-    ensure!(status.is_success(), "{status}: {text}");
-    Ok(serde_json::from_str(&text).unwrap_or(json!(text)))
+    ensure!(status.is_success(), "{status}: {}", json!(text));
+    Ok(text)
 }

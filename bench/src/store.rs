@@ -9,8 +9,8 @@ use handoff::model::{
 };
 use handoff::storage::{Storage, StorageSettings};
 
-use crate::figures::{ms, percentile};
-use crate::load::latencies;
+use crate::Setup;
+use crate::figures::{mib, ms};
 use crate::server::Server;
 
 const LISTS: [&str; 4] = [
@@ -20,35 +20,35 @@ const LISTS: [&str; 4] = [
     "/api/v1/runs?limit=50&suite=bench/suite-7&status=failed&reference=r3",
 ];
 
-/// Compares a store of `few` runs with one of `many`.
-pub(crate) async fn lists_and_start(
-    handoff: &Path,
-    guests: &Path,
-    few: u64,
-    many: u64,
-) -> Result<()> {
+/// Compares a store of a few runs with one of many.
+pub(crate) async fn lists_and_start(setup: &Setup) -> Result<()> {
+    const FEW: u64 = 100;
+    let many = setup.stored;
     let mut medians: Vec<Vec<Duration>> = Vec::new();
-    for stored in [few, many] {
+    for stored in [FEW, many] {
         let dir = tempfile::tempdir()?;
         fill(dir.path(), stored).await?;
-        let server = Server::start(handoff, dir.path()).await?;
+        let server = Server::start(&setup.server_binary, dir.path()).await?;
         let resident = server.resident_kib()?;
+        let answer = server.latencies("/healthz", 200).await?.median();
         println!(
-            "{stored} runs stored: start-up {}, resident memory {resident} KiB",
-            ms(server.started_in)
+            "{stored} runs stored: ready {} after the start, resident memory {}, /healthz p50 {}",
+            ms(server.started_in),
+            mib(resident),
+            ms(answer),
         );
         let mut lists = Vec::new();
         for path in LISTS {
-            let mut samples = latencies(&server, path, 200).await?;
-            lists.push(percentile(&mut samples, 50.0));
+            lists.push(server.latencies(path, 400).await?.median());
         }
         medians.push(lists);
-        let suite = server.upload(guests, "noop").await?;
-        server.run(&suite, serde_json::json!({})).await?;
+        // The store still takes work.
+        let suite = server.upload(&setup.guests, "noop").await?;
+        server.run(&suite, &serde_json::json!({})).await?;
     }
     for ((path, few_took), many_took) in LISTS.iter().zip(&medians[0]).zip(&medians[1]) {
         println!(
-            "GET {path}: p50 {} at {few} runs, {} at {many}, ratio {:.2}",
+            "GET {path}: p50 {} at {FEW} runs, {} at {many}, ratio {:.2}",
             ms(*few_took),
             ms(*many_took),
             many_took.as_secs_f64() / few_took.as_secs_f64(),

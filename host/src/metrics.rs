@@ -13,7 +13,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::model::{EventKind, Limit, Run, RunEvent, RunId, RunStatus, SuiteId, TestStatus};
+use crate::model::{EventKind, Limit, Round, RunEvent, RunId, RunStatus, SuiteId, TestStatus};
 
 /// How many suites have label values of their own.
 pub const MAX_SUITES: usize = 200;
@@ -218,9 +218,9 @@ impl Metrics {
         self.0.declared.compile_seconds.with_label_values(&[from]).observe(took.as_secs_f64());
     }
 
-    /// An event of a run was stored. Called in order for each; it does not matter whether `run` has
-    /// taken the event in already.
-    pub fn run_event(&self, suite: &SuiteId, event: &RunEvent, run: &Run) {
+    /// An event of a run was stored. Called in order for each. With a test's verdict comes what its
+    /// attempts in that round came to, if it had any.
+    pub fn run_event(&self, suite: &SuiteId, event: &RunEvent, round: Option<&Round>) {
         let declared = &self.0.declared;
         let labels = self.labels(suite);
         let labels = [labels.0.as_str(), labels.1.as_str()];
@@ -235,38 +235,22 @@ impl Metrics {
                 let result = [attempt.status.as_str()];
                 declared.attempt_seconds.with_label_values(&result).observe(seconds);
             }
-            EventKind::TestFinished { test, round, status, .. } => {
+            EventKind::TestFinished { status, .. } => {
                 let result = [labels[0], labels[1], status.as_str()];
                 declared.tests.with_label_values(&result).inc();
-                self.test_finished(labels, run, test, *round, *status);
+                if let Some(round) = round {
+                    let took = round.duration_ms as f64 / 1000.0;
+                    declared.test_seconds.with_label_values(&labels).observe(took);
+                    if *status == TestStatus::Passed && round.failed {
+                        declared.flaky.with_label_values(&labels).inc();
+                    }
+                }
             }
             EventKind::RunFinished { status, .. } => self.run_finished(labels, event, *status),
             EventKind::RunQueued { .. }
             | EventKind::AttemptStarted { .. }
             | EventKind::CancelRequested { .. }
             | EventKind::RetryRequested { .. } => {}
-        }
-    }
-
-    fn test_finished(
-        &self,
-        labels: [&str; 2],
-        run: &Run,
-        test: &str,
-        round: u32,
-        status: TestStatus,
-    ) {
-        let declared = &self.0.declared;
-        let Some(test) = run.test(test) else { return };
-        let attempts = || test.attempts.iter().filter(|attempt| attempt.round == round);
-        if attempts().next().is_none() {
-            return;
-        }
-        let took: u64 = attempts().map(|attempt| attempt.duration_ms).sum();
-        declared.test_seconds.with_label_values(&labels).observe(took as f64 / 1000.0);
-        let failed_before = attempts().any(|attempt| attempt.status == TestStatus::Failed);
-        if status == TestStatus::Passed && failed_before {
-            declared.flaky.with_label_values(&labels).inc();
         }
     }
 
@@ -337,7 +321,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Counts, Digest, RunRequest, RunSpec};
+    use crate::model::{Counts, Digest, Run, RunRequest, RunSpec};
 
     fn run(suite: &str) -> Run {
         Run::new(RunSpec {
@@ -357,7 +341,7 @@ mod tests {
     fn tell(metrics: &Metrics, run: &Run, at: i64, kind: EventKind) {
         let at = Timestamp::from_second(at).unwrap();
         let event = RunEvent { run_id: run.spec.id, seq: 1, at, kind };
-        metrics.run_event(&run.spec.suite, &event, run);
+        metrics.run_event(&run.spec.suite, &event, None);
     }
 
     fn finished(status: RunStatus) -> EventKind {

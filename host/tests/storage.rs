@@ -365,6 +365,38 @@ async fn a_full_disk_is_a_clear_error_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    let storage = open(&dir).unwrap();
+    let spec = spec(1);
+    storage.append(spec.id, queued(&spec), None).await.await.unwrap().unwrap();
+    storage.close().await.unwrap();
+    drop(storage);
+    let records = || {
+        let database = sled::open(dir.join("db")).unwrap();
+        let records = database.iter().map(Result::unwrap);
+        (records.map(|(key, value)| (key.to_vec(), value.to_vec())).collect::<Vec<_>>(), database)
+    };
+    {
+        let (_, database) = records();
+        database.insert("!", &[u8::MAX]).unwrap();
+        database.flush().unwrap();
+    }
+    let before = records().0;
+    let serve = Command::new(env!("CARGO_BIN_EXE_handoff"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(&dir)
+        .env_clear()
+        .output()
+        .unwrap();
+    let told = String::from_utf8(serve.stderr).unwrap();
+    assert_eq!(serve.status.code(), Some(102), "{told}");
+    assert!(told.contains("a newer version of handoff (format 255)"), "{told}");
+    assert!(before == records().0, "the store is as it was");
+}
+
+#[tokio::test]
 async fn a_disk_that_fills_to_the_last_byte_loses_nothing() {
     let small = SmallDisk::mount();
     let elsewhere = tempfile::tempdir().unwrap();

@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::exit::{Exit, Failure, Refused};
+use super::request::duration;
 use super::sse::{Parser, ServerSentEvent};
 use super::terminal::safe_line;
-use super::wire;
+use super::told;
+use crate::http::views::RunSummaryView;
 use crate::model::{EventKind, RunEvent, RunId, SuiteId};
 
 /// How long a connection may take to come up.
@@ -24,8 +26,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How long a stream of events may be silent, or take to begin. It shows signs of life more often.
 const SILENT_AT_MOST: Duration = Duration::from_secs(60);
-/// How long a server that went away while a run is followed may take to come back.
-const AWAY_AT_MOST: Duration = Duration::from_secs(60);
 /// How long to wait before the connection is tried again: first, and at most.
 const RECONNECT_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How many events are read ahead of what is shown.
@@ -45,6 +45,10 @@ pub(crate) struct ServerArgs {
         help_heading = "Server"
     )]
     pub(crate) server: String,
+    /// How long the server may be away while a run is followed
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration,
+          help_heading = "Server")]
+    pub(crate) away: Duration,
 }
 
 /// A server.
@@ -52,6 +56,8 @@ pub(crate) struct ServerArgs {
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
+    /// How long a server that went away while a run is followed may take to come back.
+    away: Duration,
 }
 
 /// An error as the server tells it (RFC 9457).
@@ -98,7 +104,7 @@ impl Client {
         }
         let http = http.build().map_err(anyhow::Error::new);
         let http = http.map_err(|error| Failure::platform(error.context("set up HTTP")))?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, away: args.away })
     }
 
     /// A request to `/api/v1/` and these segments, each of which may be any text.
@@ -194,7 +200,7 @@ impl Client {
     pub(crate) async fn run_id(&self, text: &str) -> Result<RunId, Failure> {
         match text.parse() {
             Ok(id) => Ok(id),
-            Err(_) => Ok(read::<wire::RunSummary>(self.run(text).await?)?.id),
+            Err(_) => Ok(read::<RunSummaryView>(self.run(text).await?)?.id),
         }
     }
 
@@ -274,12 +280,12 @@ impl Follow {
 
     async fn take(&mut self, events: Vec<ServerSentEvent>) -> Result<(), Failure> {
         for event in events {
-            let read: wire::Event = parse(event.data.as_bytes())?;
+            let read = told::event(event.data.as_bytes())?;
             (self.away_since, self.wait) = (None, RECONNECT_AFTER.0);
             if let Some(id) = event.id.and_then(|id| id.parse().ok()) {
                 self.last = id;
             }
-            if let Some(event) = read.into_model() {
+            if let Some(event) = read {
                 self.ended = matches!(event.kind, EventKind::RunFinished { .. });
                 _ = self.events.send(Ok(event)).await;
             }
@@ -317,14 +323,14 @@ impl Follow {
 
     /// Notes that the server is away, and gives up when that is so for too long.
     fn away(&mut self, why: String) -> Result<(), Failure> {
-        if self.away_since.get_or_insert_with(Instant::now).elapsed() < AWAY_AT_MOST {
+        if self.away_since.get_or_insert_with(Instant::now).elapsed() < self.client.away {
             return Ok(());
         }
         let told = format!(
-            "follow the run {}: the server at {} was away for {} s; the run goes on when it is back",
+            "follow the run {}: the server at {} was away for {}; the run goes on when it is back",
             self.run,
             self.client.base,
-            AWAY_AT_MOST.as_secs()
+            humantime::Duration::from(self.client.away)
         );
         Err(Failure::server(anyhow::anyhow!(why).context(told)))
     }

@@ -10,7 +10,8 @@ use super::exit::{Exit, Failure};
 use super::failures::write_line;
 use super::signals::Interrupts;
 use super::terminal::{Look, Style, safe_line};
-use super::{Output, Surroundings, wire};
+use super::{Output, Surroundings};
+use crate::http::views::LogRecordView;
 use crate::model::{LogLine, Stage};
 
 #[derive(Args)]
@@ -75,7 +76,7 @@ struct Show<W: Write> {
 }
 
 impl<W: Write> Show<W> {
-    fn record(&mut self, record: wire::LogRecord) -> io::Result<()> {
+    fn record(&mut self, record: LogRecordView) -> io::Result<()> {
         let part = (Stage::from(record.stage), record.round, record.attempt);
         if self.last.as_ref() != Some(&part) {
             let name = match &part.0 {

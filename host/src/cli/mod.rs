@@ -28,9 +28,9 @@ mod sse;
 mod suites;
 mod terminal;
 mod test;
+mod told;
 mod upload;
 mod watch;
-mod wire;
 
 use std::ffi::OsString;
 use std::io;

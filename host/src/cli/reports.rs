@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::client::{Client, broken};
 use super::exit::Failure;
-use crate::model::{Run, RunId};
+use crate::model::{Run, RunId, Stage};
 use crate::report::Format;
 
 /// A report that was asked for: `junit=PATH`, `json=PATH`, `go-test=PATH` or `tap=PATH`; the path `-`
@@ -70,7 +70,7 @@ impl ReportOrder {
 
 /// Writes a report of a run whose attempts carry their details.
 pub(crate) fn write_report(format: Format, run: &Run, out: &mut dyn Write) -> io::Result<()> {
-    format.write(run, &|_, _, _| None, out)
+    format.write(run, &|_: &Stage, _, _| None, out)
 }
 
 #[cfg(test)]

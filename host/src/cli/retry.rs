@@ -11,7 +11,8 @@ use super::progress::Progress;
 use super::run::course;
 use super::signals::Interrupts;
 use super::watch::Watch;
-use super::{Output, Surroundings, wire};
+use super::{Output, Surroundings};
+use crate::http::views::RunView;
 
 #[derive(Args)]
 pub(super) struct RetryArgs {
@@ -31,9 +32,10 @@ impl RetryArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
         let mut interrupts = Interrupts::listen()?;
         let client = Client::new(&self.server)?;
-        let run: wire::RunSummary = read(client.run(&self.run).await?)?;
+        let run: RunView = read(client.run(&self.run).await?)?;
         let (out, look) = course(Output::Human, surroundings);
-        let mut progress = Progress::new(out, look, false, Instant::now()).with_facts(run.facts());
+        let mut progress =
+            Progress::new(out, look, false, Instant::now()).with_facts((&run).into());
         let mut last = 0;
         // What happened before is part of the run and no news. A run that has not ended would not stop
         // telling; the server refuses to retry it.

@@ -13,7 +13,8 @@ use super::reports::ReportOrder;
 use super::request::{RequestArgs, body, duration};
 use super::signals::Interrupts;
 use super::watch::Watch;
-use super::{Output, Surroundings, wire};
+use super::{Output, Surroundings};
+use crate::http::views::RunView;
 use crate::model::{Digest, SuiteId};
 
 #[derive(Args)]
@@ -55,7 +56,7 @@ impl RunArgs {
             json = created => json?,
             () = interrupts.next() => return Ok(Exit::Interrupted),
         };
-        let run: wire::RunSummary = read(json.clone())?;
+        let run: RunView = read(json.clone())?;
         if self.detach {
             let mut out = io::stdout();
             match self.output {
@@ -75,7 +76,7 @@ impl RunArgs {
             user: surroundings.user(),
         };
         let progress = Progress::new(out, look, false, Instant::now());
-        let progress = progress.with_facts(run.facts());
+        let progress = progress.with_facts((&run).into());
         let exit = watch.to_the_end(client.follow(run.id, 0), progress, &mut interrupts).await?;
         for report in &self.reports {
             report.fetch(&client, run.id).await?;

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::client::{Client, ServerArgs, read};
 use super::exit::{Exit, Failure};
 use super::terminal::{Look, Style, safe_line};
-use super::{Output, Surroundings, wire};
-use crate::model::{Counts, RunStatus, SuiteId};
+use super::{Output, Surroundings};
+use crate::http::views::{CountsView, List, RunSummaryView};
+use crate::model::{RunStatus, SuiteId};
 
 #[derive(Args)]
 pub(super) struct RunsArgs {
@@ -65,8 +66,9 @@ impl RunsArgs {
             writeln!(out, "{json:#}")?;
             return Ok(Exit::Passed);
         }
-        let list: wire::List<wire::RunSummary> = read(json)?;
-        let name = |run: &wire::RunSummary| format!("{}#{}", run.suite.id(), run.number).len();
+        let list: List<RunSummaryView> = read(json)?;
+        let name =
+            |run: &RunSummaryView| format!("{}#{}", SuiteId::from(&run.suite), run.number).len();
         let width = list.items.iter().map(name).max().unwrap_or(0);
         list.items.iter().try_for_each(|run| write_run(&mut out, surroundings.out, run, width))?;
         if list.next_cursor.is_some() {
@@ -83,7 +85,7 @@ impl RunsArgs {
             return Ok(Exit::Passed);
         }
         let tests = json["tests"].clone();
-        let run: wire::RunSummary = read(json)?;
+        let run: RunSummaryView = read(json)?;
         write_run(&mut out, look, &run, 0)?;
         for test in tests.as_array().into_iter().flatten() {
             let text = |name: &str| safe_line(test[name].as_str().unwrap_or_default()).into_owned();
@@ -100,7 +102,7 @@ impl RunsArgs {
 fn write_run(
     out: &mut impl Write,
     look: Look,
-    run: &wire::RunSummary,
+    run: &RunSummaryView,
     width: usize,
 ) -> std::io::Result<()> {
     let style = match run.status {
@@ -110,8 +112,10 @@ fn write_run(
         RunStatus::Queued | RunStatus::Running => Style::Faint,
     };
     let status = look.paint(style, &format!("{:<9}", run.status.as_str()));
-    let name = look
-        .paint(Style::Name, &format!("{:<width$}", format!("{}#{}", run.suite.id(), run.number)));
+    let name = look.paint(
+        Style::Name,
+        &format!("{:<width$}", format!("{}#{}", SuiteId::from(&run.suite), run.number)),
+    );
     let at = run.created_at.strftime("%F %T");
     let took = run.duration_ms.map(|ms| format!("{:.3}s", ms as f64 / 1000.0)).unwrap_or_default();
     let reference = run.reference.as_deref().map(|text| format!("  {}", safe_line(text)));
@@ -120,7 +124,7 @@ fn write_run(
     writeln!(out, "{status} {name}  {id}  {at}  {took:>9}  {counts}{reference}")
 }
 
-fn in_words(counts: &Counts) -> String {
+fn in_words(counts: &CountsView) -> String {
     let all = [
         (counts.passed, "passed"),
         (counts.flaky, "flaky"),

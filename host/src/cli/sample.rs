@@ -148,6 +148,7 @@ pub(crate) fn failed(number: u32, cause: Cause) -> Attempt {
         spans: vec![],
         sub_results: vec![part("one", Outcome::Passed), part("two", Outcome::Failed(wrong))],
         values: vec![],
+        whole: None,
     };
     Attempt {
         status: TestStatus::Failed,

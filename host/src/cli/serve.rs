@@ -18,7 +18,11 @@ use crate::{http, telemetry};
 const SETTINGS: &str = "\
 Every setting is a flag (--runner-queue 5), an environment variable (HANDOFF_RUNNER_QUEUE=5) and a key
 of the configuration file (queue = 5 in [runner]), in that order of precedence. `handoff config` shows
-them all, and `handoff config --names` how each is called.";
+them all, and `handoff config --names` how each is called.
+
+SIGINT or SIGTERM stops the server once the attempts under way have ended (runner.drain_ms at most). A
+further one, after the log has said that it is stopping, ends it at once; what is left goes on after the
+next start.";
 
 #[derive(Args)]
 #[command(after_help = SETTINGS)]
@@ -78,7 +82,8 @@ async fn until_stopped(
         }
         () = interrupts.next() => {}
     }
-    tracing::info!("stopping: runs under way may end; a second signal stops at once");
+    tracing::info!("stopping: runs under way may end; a further signal stops at once");
+    interrupts.forget_pending();
     stop.cancel();
     // Together: who follows a run hears its end, and who asks for a run is told that none is taken.
     let orderly = async {

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use futures::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Signals as they come.
@@ -24,5 +25,32 @@ impl Interrupts {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+
+    /// Forgets signals that came already. A terminal and a supervisor often send one each for the same
+    /// wish, so only what comes after the first was answered is a second one.
+    pub(crate) fn forget_pending(&mut self) {
+        while self.next().now_or_never().is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn signals_that_came_before_an_answer_are_one() {
+        let mut interrupts = Interrupts::listen().unwrap();
+        for signal in [Signal::TERM, Signal::INT, Signal::TERM] {
+            kill_process(getpid(), signal).unwrap();
+        }
+        interrupts.next().await;
+        // Both kinds have been delivered by the time that the runtime hears of one.
+        interrupts.forget_pending();
+        assert!(interrupts.next().now_or_never().is_none());
+        kill_process(getpid(), Signal::TERM).unwrap();
+        interrupts.next().await;
     }
 }

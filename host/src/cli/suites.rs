@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::client::{Client, ServerArgs, read};
 use super::exit::{Exit, Failure};
 use super::terminal::Style;
-use super::{Output, Surroundings, wire};
+use super::{Output, Surroundings};
+use crate::http::views::{List, SuiteSummaryView};
 
 #[derive(Args)]
 pub(super) struct SuitesArgs {
@@ -36,7 +37,7 @@ impl SuitesArgs {
             writeln!(out, "{json:#}")?;
             return Ok(Exit::Passed);
         }
-        let list: wire::List<wire::SuiteSummary> = read(json)?;
+        let list: List<SuiteSummaryView> = read(json)?;
         let names = list.items.iter().map(|suite| format!("{}/{}", suite.namespace, suite.name));
         let names: Vec<_> = names.collect();
         let width = names.iter().map(String::len).max().unwrap_or(0);

@@ -68,6 +68,7 @@ impl TestArgs {
             return self.show_list(&config, &cache, component).await;
         }
         let policy = self.policy.policy(&surroundings.environment)?;
+        config.validate_policy(&policy).context("use the policy").map_err(Failure::usage)?;
         let cancel = CancellationToken::new();
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
         let (request, dir, stop) = (self.request.request(), cache.dir.clone(), cancel.clone());
@@ -247,6 +248,7 @@ fn file_name(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{EventKind, Stage};
 
     #[test]
     fn a_guest_cannot_choose_where_its_files_go() {
@@ -265,7 +267,7 @@ mod tests {
 
     #[test]
     fn artifacts_of_all_attempts_are_written_apart() {
-        let mut run = crate::cli::sample::finished();
+        let mut events = crate::cli::sample::events();
         let content = Bytes::from_static(b"x");
         let artifact = crate::model::Artifact {
             name: "../shot.png".into(),
@@ -274,9 +276,15 @@ mod tests {
             digest: crate::model::Digest::of(&content),
             content,
         };
-        for attempt in &mut run.tests[1].attempts {
-            attempt.artifacts = vec![artifact.clone(), artifact.clone()];
+        for event in &mut events {
+            if let EventKind::AttemptFinished { stage: Stage::Test(name), attempt } =
+                &mut event.kind
+                && name == "is flaky"
+            {
+                attempt.artifacts = vec![artifact.clone(), artifact.clone()];
+            }
         }
+        let run = Run::fold(&events).unwrap();
         let dir = tempfile::tempdir().unwrap();
         write_artifacts(dir.path(), &run).unwrap();
         let written = std::fs::read_dir(dir.path().join("is flaky")).unwrap();

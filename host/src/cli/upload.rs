@@ -11,8 +11,9 @@ use super::client::{Client, ServerArgs, read_file};
 use super::exit::{Exit, Failure};
 use super::inspect::reach;
 use super::terminal::{Style, safe_line};
-use super::{Output, Surroundings, wire};
-use crate::model::Name;
+use super::{Output, Surroundings};
+use crate::http::views::VersionView;
+use crate::model::{Name, SuiteId};
 
 #[derive(Args)]
 pub(super) struct UploadArgs {
@@ -46,10 +47,10 @@ impl UploadArgs {
             writeln!(out, "{json:#}")?;
             return Ok(Exit::Passed);
         }
-        let version: wire::Version = super::client::read(json)?;
+        let version: VersionView = super::client::read(json)?;
         let look = surroundings.out;
         let done = if new { "uploaded" } else { "already there:" };
-        let suite = look.paint(Style::Name, &version.suite.id().to_string());
+        let suite = look.paint(Style::Name, &SuiteId::from(&version.suite).to_string());
         let tests = version.tests.len();
         writeln!(out, "{} {suite} with {tests} tests", look.paint(Style::Good, done))?;
         writeln!(out, "  version {}, {} bytes", version.suite.version, version.size_bytes)?;

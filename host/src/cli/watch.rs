@@ -12,7 +12,7 @@ use super::failures::{MAX_TOLD, to_tell, write_failure, write_more};
 use super::progress::Progress;
 use super::signals::Interrupts;
 use super::terminal::Look;
-use super::wire;
+use crate::http::views::{LogRecordView, TestView};
 use crate::model::{Attempt, LogLine, Run, RunEvent, RunId, Stage};
 
 /// How often time is told to pass.
@@ -110,14 +110,13 @@ impl Watch<'_> {
     async fn detailed(&self, stage: &Stage) -> Result<Vec<Attempt>, Failure> {
         let Stage::Test(name) = stage else { return Ok(Vec::new()) };
         let id = self.run.to_string();
-        let test: wire::TestWithAttempts =
-            self.client.get(&["runs", &id, "tests", name], &[]).await?;
+        let test: TestView = self.client.get(&["runs", &id, "tests", name], &[]).await?;
         let mut attempts: Vec<Attempt> = test.attempts.into_iter().map(Into::into).collect();
         let request = self.client.request(Method::GET, &["runs", &id, "logs"]);
         let request = request.query(&[("test", name.as_str()), ("format", "json")]);
         let mut lines = Lines::of(self.client.send(request).await?);
         while let Some(line) = lines.next().await? {
-            let record: wire::LogRecord = super::client::parse(&line)?;
+            let record: LogRecordView = super::client::parse(&line)?;
             let written = |a: &&mut Attempt| (a.round, a.number) == (record.round, record.attempt);
             if let Some(attempt) = attempts.iter_mut().find(written) {
                 let line = LogLine::from(record.line);

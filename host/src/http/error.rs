@@ -347,7 +347,6 @@ impl From<CompileError> for ApiError {
                 "too many uploads wait to be compiled already; try again in a moment",
             ),
             CompileError::Host(_) => Self::internal(error),
-            CompileError::Rejected(rejection) => Self::new(Kind::Rejected, rejection),
             error => Self::new(Kind::Rejected, format!("failed to {error}")),
         }
     }

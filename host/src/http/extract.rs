@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, LengthLimitError};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -66,6 +66,25 @@ pub(super) fn page(limit: Option<usize>, cursor: Option<String>) -> Result<Page,
     Ok(Page { limit, cursor })
 }
 
+/// How large a route's bodies may be, laid around the route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimit {
+    pub(super) bytes: u64,
+    /// What an operator sets to change it.
+    pub(super) setting: &'static str,
+    /// What it is called in metrics.
+    pub(super) metric: &'static str,
+}
+
+impl BodyLimit {
+    fn exceeded(self, metrics: &Metrics) -> ApiError {
+        metrics.server_limit_hit(self.metric);
+        let Self { bytes, setting, .. } = self;
+        let detail = format!("the body is larger than the {bytes} bytes that this server takes");
+        ApiError::new(Kind::TooLarge, format!("{detail} here (setting `{setting}`)"))
+    }
+}
+
 /// A whole body, held in memory and counted there until it is dropped.
 pub(super) struct Received {
     pub(super) bytes: Bytes,
@@ -78,12 +97,15 @@ impl FromRequest<Api> for Received {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let content_type = content_type(request.headers());
+        let size = request.extensions().get::<BodyLimit>().copied();
+        let size = size.ok_or_else(|| ApiError::internal("a route without a limit on bodies"))?;
         let limit = Duration::from_millis(api.app.config.http.body_timeout_ms);
-        let reading = read(request.into_body(), &api.body_memory, &api.app.metrics);
+        let reading = read(request.into_body(), size, &api.body_memory, &api.app.metrics);
         let read = tokio::time::timeout(limit, reading).await.map_err(|_| {
+            api.app.metrics.server_limit_hit("http_body_timeout_ms");
             let detail =
                 format!("the body did not arrive within {}", humantime::Duration::from(limit));
-            ApiError::new(Kind::TooSlow, detail)
+            ApiError::new(Kind::TooSlow, format!("{detail} (setting `http.body_timeout_ms`)"))
         })?;
         let (bytes, held) = read?;
         Ok(Self { bytes, content_type, _held: held })
@@ -91,16 +113,23 @@ impl FromRequest<Api> for Received {
 }
 
 /// Reads a body to its end. Memory is taken as the bytes arrive, so that a slow client holds no more
-/// than it has sent; how much a single body may have is the business of a layer.
+/// than it has sent.
 async fn read(
     mut body: Body,
+    limit: BodyLimit,
     memory: &Arc<Semaphore>,
     metrics: &Metrics,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
     let mut held: Option<OwnedSemaphorePermit> = None;
     let mut bytes = BytesMut::new();
+    if body.size_hint().lower() > limit.bytes {
+        return Err(limit.exceeded(metrics));
+    }
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(unreadable)?.into_data() else { continue };
+        if (bytes.len() + data.len()) as u64 > limit.bytes {
+            return Err(limit.exceeded(metrics));
+        }
         let wanted = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let permit = memory.clone().try_acquire_many_owned(wanted).map_err(|_| {
             metrics.server_limit_hit("http_body_memory_bytes");
@@ -118,14 +147,7 @@ async fn read(
     Ok((bytes.freeze(), held))
 }
 
-fn unreadable(error: axum::Error) -> ApiError {
-    let mut source: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(error) = source {
-        if error.is::<LengthLimitError>() {
-            return ApiError::new(Kind::TooLarge, "the body is larger than the server takes");
-        }
-        source = error.source();
-    }
+fn unreadable(_: axum::Error) -> ApiError {
     ApiError::malformed("the body ended before it was complete")
 }
 
@@ -206,13 +228,15 @@ mod tests {
         assert!(received(None, "").json_or_default::<RunBody>().is_ok());
     }
 
+    const LIMIT: BodyLimit = BodyLimit { bytes: 10, setting: "a.b", metric: "a_b" };
+
     #[tokio::test]
     async fn bodies_take_memory_until_they_are_dropped() {
         let memory = Arc::new(Semaphore::new(10));
         let metrics = Metrics::new();
-        let (bytes, held) = read(Body::from("12345678"), &memory, &metrics).await.unwrap();
+        let (bytes, held) = read(Body::from("12345678"), LIMIT, &memory, &metrics).await.unwrap();
         assert_eq!((bytes.len(), memory.available_permits()), (8, 2));
-        let refused = read(Body::from("123"), &memory, &metrics).await.unwrap_err();
+        let refused = read(Body::from("123"), LIMIT, &memory, &metrics).await.unwrap_err();
         assert_eq!(refused.into_response().status(), 503);
         assert!(metrics.render().contains("{limit=\"http_body_memory_bytes\"} 1"));
         drop(held);
@@ -222,11 +246,16 @@ mod tests {
     #[tokio::test]
     async fn a_body_beyond_its_bound_is_too_large_however_it_comes() {
         let chunks = futures::stream::iter((0..4).map(|_| Ok::<_, std::io::Error>("1234")));
-        let body = http_body_util::Limited::new(Body::from_stream(chunks), 10);
-        let memory = Arc::new(Semaphore::new(100));
-        let refused = read(Body::new(body), &memory, &Metrics::new()).await.unwrap_err();
-        assert_eq!(refused.into_response().status(), 413);
-        assert_eq!(memory.available_permits(), 100);
+        let (memory, metrics) = (Arc::new(Semaphore::new(100)), Metrics::new());
+        for body in [Body::from_stream(chunks), Body::from("12345678901")] {
+            let refused = read(body, LIMIT, &memory, &metrics).await.unwrap_err();
+            let told = format!("{refused:?}");
+            assert!(told.contains("10 bytes") && told.contains("`a.b`"), "{told}");
+            assert_eq!(refused.into_response().status(), 413);
+            assert_eq!(memory.available_permits(), 100);
+        }
+        assert!(metrics.render().contains("{limit=\"a_b\"} 2"));
+        assert!(read(Body::from("1234567890"), LIMIT, &memory, &metrics).await.is_ok());
     }
 
     #[test]

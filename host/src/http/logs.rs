@@ -4,12 +4,14 @@
 //! One attempt's log is in memory at a time, so a log of any length streams.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
+use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -21,6 +23,7 @@ use super::runs::find;
 use super::views::LogRecordView;
 use crate::model::{Attempt, AttemptDetail, LogLine, Run, RunId, Stage, TestStatus};
 use crate::runner::LiveLine;
+use crate::storage::{Storage, StorageError};
 
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -69,9 +72,11 @@ pub(super) async fn read(
     if let Some(test) = query.test.as_ref().filter(|test| run.test(test).is_none()) {
         return Err(ApiError::not_found(format!("the run {id} has no test {test:?}")));
     }
-    let parts = parts(&run, &query);
+    let run = Arc::new(run);
+    let (of, wanted) = (run.clone(), query.clone());
+    let parts = api.ask(move |storage| parts(storage, &of, &wanted)).await?;
     let shown = parts.iter().map(Part::key).collect();
-    let stored = stored(api.clone(), id, parts, query.format);
+    let stored = stored(api.clone(), run.clone(), parts, query.format);
     let kind = [(header::CONTENT_TYPE, query.format.media_type())];
     let ended = run.status.is_terminal();
     if query.follow && live.is_none() && !ended {
@@ -81,7 +86,7 @@ pub(super) async fn read(
         return Ok((kind, Body::from_stream(stored)).into_response());
     };
     let closing = api.closing.clone().cancelled_owned();
-    let live = following(live.take_until(closing), query, shown).map(Ok);
+    let live = following(live.take_until(closing), query, run, shown).map(Ok);
     Ok((axum::Extension(Live), kind, Body::from_stream(stored.chain(live))).into_response())
 }
 
@@ -102,71 +107,102 @@ impl LogQuery {
     }
 }
 
-/// One attempt that has ended.
+/// One attempt that has ended. A run may have very many, so this is small.
 struct Part {
-    stage: Stage,
+    /// What was attempted: setup, the test at that place, or teardown.
+    place: Place,
     round: u32,
     number: u32,
     status: TestStatus,
     duration_ms: u64,
+    started_at: Timestamp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    Setup,
+    Test(usize),
+    Teardown,
+}
+
+impl Place {
+    fn of(stage: &Stage, run: &Run) -> Option<Self> {
+        Some(match stage {
+            Stage::Setup => Self::Setup,
+            Stage::Test(name) => Self::Test(run.position(name)?),
+            Stage::Teardown => Self::Teardown,
+        })
+    }
+
+    fn stage(self, run: &Run) -> Stage {
+        match self {
+            Self::Setup => Stage::Setup,
+            Self::Test(at) => Stage::Test(run.tests[at].name.clone()),
+            Self::Teardown => Stage::Teardown,
+        }
+    }
 }
 
 impl Part {
-    fn key(&self) -> (Stage, u32, u32) {
-        (self.stage.clone(), self.round, self.number)
+    /// What is asked for of an attempt.
+    fn of(stage: &Stage, attempt: &Attempt, run: &Run, query: &LogQuery) -> Option<Self> {
+        let place = Place::of(stage, run).filter(|_| query.takes(stage, attempt.number))?;
+        Some(Self {
+            place,
+            round: attempt.round,
+            number: attempt.number,
+            status: attempt.status,
+            duration_ms: attempt.duration_ms,
+            started_at: attempt.started_at,
+        })
+    }
+
+    fn key(&self) -> (Place, u32, u32) {
+        (self.place, self.round, self.number)
     }
 }
 
 /// The attempts that are asked for, in the order in which they began.
-fn parts(run: &Run, query: &LogQuery) -> Vec<Part> {
-    let setup = run.setup.iter().map(|attempt| (Stage::Setup, attempt));
-    let tests = run.tests.iter().flat_map(|test| {
-        test.attempts.iter().map(|attempt| (Stage::Test(test.name.clone()), attempt))
-    });
-    let teardown = run.teardown.iter().map(|attempt| (Stage::Teardown, attempt));
-    let mut all: Vec<(Stage, &Attempt)> = setup.chain(tests).chain(teardown).collect();
-    all.retain(|(stage, attempt)| query.takes(stage, attempt.number));
-    all.sort_by_key(|(_, attempt)| attempt.started_at);
-    let part = |(stage, attempt): (Stage, &Attempt)| Part {
-        stage,
-        round: attempt.round,
-        number: attempt.number,
-        status: attempt.status,
-        duration_ms: attempt.duration_ms,
-    };
-    all.into_iter().map(part).collect()
+fn parts(storage: &Storage, run: &Run, query: &LogQuery) -> Result<Vec<Part>, StorageError> {
+    let mut parts = Vec::new();
+    storage.attempts(run.spec.id, run.last_seq, |stage, attempt| {
+        parts.extend(Part::of(stage, attempt, run, query));
+    })?;
+    parts.sort_by_key(|part: &Part| part.started_at);
+    Ok(parts)
 }
 
 /// The logs of these attempts, one chunk each.
 fn stored(
     api: Api,
-    id: RunId,
+    run: Arc<Run>,
     parts: Vec<Part>,
     format: LogFormat,
 ) -> impl Stream<Item = Result<String, std::io::Error>> {
     stream::iter(parts).then(move |part| {
-        let api = api.clone();
+        let (api, run) = (api.clone(), run.clone());
         async move {
-            let (stage, round, number) = part.key();
-            let detail = api.ask(move |storage| storage.detail(id, &stage, round, number)).await;
+            let (stage, id) = (part.place.stage(&run), run.spec.id);
+            let (of, round, number) = (stage.clone(), part.round, part.number);
+            let detail = api.ask(move |storage| storage.detail(id, &of, round, number)).await;
             let detail = detail.map_err(|error| {
                 tracing::error!(?error, "failed to read a log");
                 std::io::Error::other("the log cannot be read")
             })?;
-            Ok(chunk(&part, &detail.unwrap_or_default(), format))
+            Ok(chunk(&stage, &part, &detail.unwrap_or_default(), format))
         }
     })
 }
 
 /// One attempt's log, in text under a heading.
-fn chunk(part: &Part, detail: &AttemptDetail, format: LogFormat) -> String {
+fn chunk(stage: &Stage, part: &Part, detail: &AttemptDetail, format: LogFormat) -> String {
     let mut text = String::new();
     if format == LogFormat::Text {
-        text = heading(&part.stage, part.round, part.number);
+        text = heading(stage, part.round, part.number);
         text.push_str(&format!(": {}, {} ms\n", part.status.as_str(), part.duration_ms));
     }
     for line in &detail.log {
-        push_line(&mut text, &part.stage, part.round, part.number, line, format);
+        push_line(&mut text, stage, part.round, part.number, line, format);
     }
     text
 }
@@ -203,12 +239,15 @@ fn push_line(
 fn following(
     live: impl Stream<Item = LiveLine>,
     query: LogQuery,
-    shown: HashSet<(Stage, u32, u32)>,
+    run: Arc<Run>,
+    shown: HashSet<(Place, u32, u32)>,
 ) -> impl Stream<Item = String> {
     let mut last = None;
     live.filter_map(move |LiveLine { stage, round, number, line }| {
+        let is_shown = |place| shown.contains(&(place, round, number));
+        let is_shown = Place::of(&stage, &run).is_some_and(is_shown);
         let key = (stage, round, number);
-        if !query.takes(&key.0, number) || shown.contains(&key) {
+        if !query.takes(&key.0, number) || is_shown {
             return std::future::ready(None);
         }
         let mut text = String::new();
@@ -235,11 +274,17 @@ mod tests {
     fn text(asked: &str) -> String {
         let (run, detail) = samples::run();
         let query = query(asked);
-        let chunk = |part: &Part| {
-            let (stage, round, number) = part.key();
-            chunk(part, &detail(&stage, round, number).unwrap_or_default(), query.format)
-        };
-        parts(&run, &query).iter().map(chunk).collect()
+        let tests = run.tests.iter().map(|test| (Stage::Test(test.name.clone()), &test.attempts));
+        let all = [(Stage::Setup, &run.setup)].into_iter().chain(tests);
+        let all = all.chain([(Stage::Teardown, &run.teardown)]);
+        let mut text = String::new();
+        for (stage, attempts) in all {
+            for part in attempts.iter().filter_map(|it| Part::of(&stage, it, &run, &query)) {
+                let detail = detail(&stage, part.round, part.number).unwrap_or_default();
+                text.push_str(&chunk(&part.place.stage(&run), &part, &detail, query.format));
+            }
+        }
+        text
     }
 
     #[test]
@@ -270,12 +315,13 @@ mod tests {
                 text: text.into(),
             },
         };
-        let live = stream::iter([line("old", "1"), line("new", "2"), line("new", "3")]);
-        let shown = HashSet::from([(Stage::Test("old".into()), 1, 1)]);
-        let text: String = following(live, query(""), shown).collect().await;
+        let run = Arc::new(samples::run().0);
+        let live = stream::iter([line("passes", "1"), line("lost", "2"), line("lost", "3")]);
+        let shown = HashSet::from([(Place::Test(run.position("passes").unwrap()), 1, 1)]);
+        let text: String = following(live, query(""), run, shown).collect().await;
         assert_eq!(
             text,
-            "--- test \"new\", attempt 1\n1970-01-01T00:00:00.000Z stdout 2\n\
+            "--- test \"lost\", attempt 1\n1970-01-01T00:00:00.000Z stdout 2\n\
              1970-01-01T00:00:00.000Z stdout 3\n"
         );
     }

@@ -15,7 +15,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::cors::CorsLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::request_id::{
     MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
 };
@@ -63,11 +62,6 @@ const SENSITIVE: [HeaderName; 3] =
 /// An answer must have begun within so many milliseconds.
 pub(super) fn time(ms: u64) -> TimeoutLayer {
     TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_millis(ms))
-}
-
-/// A body may have so many bytes.
-pub(super) fn body_bytes(limit: u64) -> RequestBodyLimitLayer {
-    RequestBodyLimitLayer::new(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// Sets a header that a handler did not set itself.

@@ -13,6 +13,7 @@ mod logs;
 mod middleware;
 mod openapi;
 mod policies;
+mod report_body;
 mod reports;
 mod router;
 mod run_events;
@@ -43,8 +44,8 @@ pub(crate) struct Api {
     app: App,
     /// Bytes that bodies may still take.
     body_memory: Arc<Semaphore>,
-    /// Reports that may still be written at the same time.
-    reports: Arc<Semaphore>,
+    /// The places for reports.
+    reports: report_body::Places,
     /// Cancelled when the server stops: streams and waits end then.
     closing: CancellationToken,
 }
@@ -55,7 +56,7 @@ impl Api {
         let memory = usize::try_from(settings.body_memory_bytes).unwrap_or(usize::MAX);
         Self {
             body_memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
-            reports: Arc::new(Semaphore::new(settings.reports.max(1))),
+            reports: report_body::Places::new(settings),
             closing: CancellationToken::new(),
             app,
         }

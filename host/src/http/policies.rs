@@ -51,6 +51,7 @@ pub(super) async fn replace(
             "the secret {name:?} has no stored value that null could keep: send its value"
         ))
     })?;
+    api.app.config.validate_policy(&policy).map_err(ApiError::invalid)?;
     api.app.storage.put_policy(&suite, &policy).await?;
     Ok(Json((&policy).into()))
 }

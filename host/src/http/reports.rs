@@ -1,23 +1,24 @@
 //! Reports of a run in the forms that other tools read.
 
+use std::collections::HashMap;
 use std::io;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::Deserialize;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
+use super::report_body::Report;
 use super::runs::find;
-use crate::model::RunId;
-use crate::report::Format;
+use crate::model::{Attempt, AttemptDetail, RunId, Stage};
+use crate::report::{Format, Source};
+use crate::storage::Storage;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -68,45 +69,48 @@ pub(super) async fn read(
     Query(query): Query<ReportQuery>,
 ) -> Result<Response, ApiError> {
     let format = Format::from(query.format);
+    let open = api.reports.open(&api.app.metrics).await?;
     let run = find(&api, id).await?;
-    let place = api.reports.clone().acquire_owned().await.map_err(ApiError::internal)?;
-    let (sender, chunks) = mpsc::channel(CHUNKS);
     let storage = api.app.storage.clone();
+    let (places, metrics) = (api.reports.clone(), api.app.metrics.clone());
+    let limit = Duration::from_millis(api.app.config.http.report_timeout_ms);
+    let (report, chunks) = Report::new(open, places, metrics, limit).await?;
     tokio::task::spawn_blocking(move || {
-        let _place = place;
-        let detail = |stage: &_, round, number| {
-            let detail = storage.detail(id, stage, round, number);
-            let log = |error: &_| tracing::error!(%error, "failed to read an attempt for a report");
-            detail.inspect_err(log).ok().flatten()
-        };
-        let mut out = io::BufWriter::with_capacity(CHUNK_BYTES, Chunks(sender.clone()));
-        let written =
-            format.write(&run, &detail, &mut out).and_then(|()| io::Write::flush(&mut out));
-        if let Err(error) = written {
-            // Ends the answer visibly incomplete.
-            let _ = sender.blocking_send(Err(error));
+        let source = Stored { storage, run: id, up_to: run.last_seq };
+        let mut out = io::BufWriter::with_capacity(CHUNK_BYTES, report);
+        match format.write(&run, &source, &mut out).and_then(|()| io::Write::flush(&mut out)) {
+            Ok(()) => out.get_mut().complete(),
+            Err(error) => tracing::debug!(%error, "a report broke off"),
         }
     });
-    let body = Body::from_stream(ReceiverStream::new(chunks));
-    Ok(([(header::CONTENT_TYPE, format.media_type())], body).into_response())
+    Ok(([(header::CONTENT_TYPE, format.media_type())], Body::from_stream(chunks)).into_response())
 }
 
-/// How many chunks wait for a client.
-const CHUNKS: usize = 4;
-/// How large a chunk is.
+/// Finds what a run's fold does not hold, of the run as it stood.
+struct Stored {
+    storage: Storage,
+    run: RunId,
+    up_to: u64,
+}
+
+impl Source for Stored {
+    fn attempts(&self, stages: &[Stage]) -> io::Result<HashMap<Stage, Vec<Attempt>>> {
+        let mut found: HashMap<_, Vec<_>> =
+            stages.iter().map(|stage| (stage.clone(), Vec::new())).collect();
+        let read = self.storage.attempts(self.run, self.up_to, |stage, attempt| {
+            found.get_mut(stage).into_iter().for_each(|them| them.push(attempt.clone()));
+        });
+        read.inspect_err(|error| tracing::error!(%error, "failed to read attempts for a report"))
+            .map_err(|_| io::Error::other("the run's attempts cannot be read"))?;
+        Ok(found)
+    }
+
+    fn detail(&self, stage: &Stage, round: u32, number: u32) -> Option<AttemptDetail> {
+        let detail = self.storage.detail(self.run, stage, round, number);
+        let log = |error: &_| tracing::error!(%error, "failed to read an attempt for a report");
+        detail.inspect_err(log).ok().flatten()
+    }
+}
+
+/// How much is written at a time.
 const CHUNK_BYTES: usize = 64 << 10;
-
-/// Writes into an answer's body, no faster than its client reads.
-struct Chunks(mpsc::Sender<io::Result<Bytes>>);
-
-impl io::Write for Chunks {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        self.0.blocking_send(Ok(Bytes::copy_from_slice(data))).map_err(gone)?;
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}

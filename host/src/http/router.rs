@@ -1,19 +1,29 @@
 //! All routes on one screen. Each is declared once, with its handler, and is in the OpenAPI document by
 //! that: nothing here is added by `.route`.
 
-use axum::Router;
+use axum::{Extension, Router};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Api, HttpSettings, artifacts, health, logs, middleware, openapi, policies, reports, run_events,
-    runs, suites,
+    Api, HttpSettings, artifacts, extract, health, logs, middleware, openapi, policies, reports,
+    run_events, runs, suites,
 };
-use middleware::{body_bytes, time};
+use extract::BodyLimit;
+use middleware::time;
 
 /// Every route, with its bounds on body and time.
 pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRouter<Api> {
-    let json = settings.body_bytes;
+    let json = Extension(BodyLimit {
+        bytes: settings.body_bytes,
+        setting: "http.body_bytes",
+        metric: "http_body_bytes",
+    });
+    let component = Extension(BodyLimit {
+        bytes: component_bytes,
+        setting: "compile.component_bytes",
+        metric: "component_bytes",
+    });
     let short = settings.request_timeout_ms;
     let waiting = short + settings.max_wait_ms;
     let quick = OpenApiRouter::new()
@@ -34,15 +44,12 @@ pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRo
         .routes(routes!(artifacts::read))
         .routes(routes!(reports::read))
         .layer(time(short))
-        .layer(body_bytes(json));
-    let run = OpenApiRouter::new()
-        .routes(routes!(runs::create))
-        .layer(time(waiting))
-        .layer(body_bytes(json));
+        .layer(json);
+    let run = OpenApiRouter::new().routes(routes!(runs::create)).layer(time(waiting)).layer(json);
     let upload = OpenApiRouter::new()
         .routes(routes!(suites::upload))
         .layer(time(settings.upload_timeout_ms))
-        .layer(body_bytes(component_bytes));
+        .layer(component);
     let root = OpenApiRouter::new()
         .routes(routes!(openapi::read))
         .routes(routes!(health::live))

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,7 +13,7 @@ use super::Api;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query, Received, page};
 use super::idempotency::Idempotency;
-use super::views::{DetailView, List, RunBody, RunSummaryView, RunView, TestView};
+use super::views::{AttemptView, DetailView, List, RunBody, RunSummaryView, RunView, TestView};
 use crate::model::{Name, Run, RunId, RunStatus, Stage, SuiteId};
 use crate::storage::RunQuery;
 
@@ -85,12 +84,9 @@ fn location(id: RunId) -> String {
 /// Returns when the run has ended, the time is over, or the server is about to stop.
 async fn wait_for(api: &Api, id: RunId, wait: Duration) {
     let wait = wait.min(Duration::from_millis(api.app.config.http.max_wait_ms));
-    // Where too many follow already, the client asks again.
-    let Some(events) = api.app.runner.watch(id, 0) else { return };
-    // The stream ends with the run.
-    let ended = events.for_each(|_| std::future::ready(()));
+    let Some(ended) = api.app.runner.ended(id) else { return };
     tokio::select! {
-        () = ended => {}
+        () = ended.cancelled() => {}
         () = tokio::time::sleep(wait) => {}
         () = api.closing.cancelled() => {}
     }
@@ -197,7 +193,7 @@ pub(super) async fn read_by_number(
 /// How many attempts at one test are shown with their details; the last ones, if there are more.
 const MAX_DETAILS: usize = 50;
 
-/// Read a test of a run, with the details of its last 50 attempts.
+/// Read a test of a run: all its attempts, the last 50 with their details.
 ///
 /// The test's name may contain slashes, as they are or percent-encoded.
 #[utoipa::path(
@@ -214,15 +210,26 @@ pub(super) async fn test(
 ) -> Result<Json<TestView>, ApiError> {
     let run = find(&api, id).await?;
     let missing = || ApiError::not_found(format!("the run {id} has no test {name:?}"));
-    let mut test = TestView::from(run.test(&name).ok_or_else(missing)?);
-    let stage = Stage::Test(name);
-    let first = test.attempts.len().saturating_sub(MAX_DETAILS);
+    let mut test = TestView::without_attempts(run.test(&name).ok_or_else(missing)?);
+    let (stage, up_to) = (Stage::Test(name), run.last_seq);
     let test = api
         .ask(move |storage| {
-            for attempt in &mut test.attempts[first..] {
-                let detail = storage.detail(id, &stage, attempt.round, attempt.number)?;
+            let mut attempts = Vec::new();
+            storage.attempts(id, up_to, |of, attempt| {
+                attempts.extend((*of == stage).then(|| attempt.clone()));
+            })?;
+            let with_details = attempts.len().saturating_sub(MAX_DETAILS);
+            for (place, mut attempt) in attempts.into_iter().enumerate() {
+                if place < with_details {
+                    test.attempts.push(AttemptView::from(&attempt));
+                    continue;
+                }
                 // Nothing is stored of an attempt that left nothing behind.
-                attempt.detail = Some(DetailView::of(&detail.unwrap_or_default(), false));
+                let detail = storage.detail(id, &stage, attempt.round, attempt.number)?;
+                let detail = detail.unwrap_or_default();
+                attempt.restore(&detail);
+                let detail = Some(DetailView::of(&detail, false));
+                test.attempts.push(AttemptView { detail, ..AttemptView::from(&attempt) });
             }
             Ok(test)
         })
@@ -268,10 +275,13 @@ pub(super) async fn cancel(
     body: Received,
 ) -> Result<Response, ApiError> {
     api.app.runner.cancel(id, ByBody::by(&body)?).await?;
-    accepted(&api, id).await
+    accepted(&api, id, u64::MAX).await
 }
 
 /// Try a run's failed tests again, as further attempts of the same run.
+///
+/// With an `Idempotency-Key` that was used before with the same request, nothing is tried, and the answer
+/// is the one that was given then.
 #[utoipa::path(
     post, path = "/runs/{id}/retry", tag = "runs",
     params(("id" = String, Path, format = "uuid"), ("Idempotency-Key" = Option<String>, Header)),
@@ -281,6 +291,8 @@ pub(super) async fn cancel(
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "The run has not ended, or no test failed"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "The run would come to more attempts than one may have"),
     ),
 )]
 pub(super) async fn retry(
@@ -290,12 +302,14 @@ pub(super) async fn retry(
     body: Received,
 ) -> Result<Response, ApiError> {
     let by = ByBody::by(&body)?;
-    api.app.runner.retry(id, by, key.over(&body.bytes)).await?;
-    accepted(&api, id).await
+    let seq = api.app.runner.retry(id, by, key.over(&body.bytes)).await?;
+    // The same for every request with the same key, however far the run has come.
+    accepted(&api, id, seq).await
 }
 
-async fn accepted(api: &Api, id: RunId) -> Result<Response, ApiError> {
-    let run = find(api, id).await?;
+async fn accepted(api: &Api, id: RunId, seq: u64) -> Result<Response, ApiError> {
+    let run = api.ask(move |storage| storage.run_as_of(id, seq)).await?;
+    let run = run.ok_or_else(|| no_run(id))?;
     let location = [(header::LOCATION, location(id))];
     Ok((StatusCode::ACCEPTED, location, Json(RunView::from(&run))).into_response())
 }

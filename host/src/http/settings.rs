@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Connections at the same time; further ones wait to be accepted. Default: 1,024.
+    /// Connections at the same time. A further one takes the place of one that is idle, without a
+    /// request under way: of the address that has the most connections, the one idle longest. If
+    /// none is idle, it waits. Default: 1,024.
     pub connections: usize,
     /// A connection is closed if it sends no complete request head for so long, when it is new and
     /// when it is kept alive. Default: 30 s.
@@ -15,6 +17,15 @@ pub struct HttpSettings {
     pub body_timeout_ms: u64,
     /// A connection is closed if its client takes nothing of an answer for so long. Default: 30 s.
     pub write_timeout_ms: u64,
+    /// A connection is closed if its client makes an answer wait for longer than `write_timeout_ms` in
+    /// all and one second for each time that it takes so many bytes. Time in which nothing waits to
+    /// be sent does not count. Default: 16 KiB.
+    pub write_bytes_per_s: u64,
+    /// After an answer to a request whose body is not wanted, how long the server goes on reading, so
+    /// that the client gets to read the answer. Default: 30 s.
+    pub linger_ms: u64,
+    /// How much it then reads. Default: 128 MiB.
+    pub linger_bytes: u64,
     /// An answer must have begun within this time; time that a client asks to wait is added.
     /// Default: 30 s.
     pub request_timeout_ms: u64,
@@ -29,8 +40,15 @@ pub struct HttpSettings {
     pub max_wait_ms: u64,
     /// How often a stream of events without events shows that it is alive. Default: 15 s.
     pub heartbeat_ms: u64,
-    /// Reports that are being written at the same time; further ones wait. Default: 4.
+    /// Reports that are worked on at the same time; further ones wait. One that waits for its client
+    /// is not worked on. Default: 4.
     pub reports: usize,
+    /// Reports that have begun and not ended, those included that wait for their clients; further ones
+    /// wait. Default: 64.
+    pub open_reports: usize,
+    /// A report must be written to its client within this time; otherwise it breaks off.
+    /// Default: 10 minutes.
+    pub report_timeout_ms: u64,
     /// Once asked to stop, how long answers under way may take. Default: 10 s.
     pub shutdown_timeout_ms: u64,
     /// Names by which clients may call the server, beside `localhost` and addresses. Checked when
@@ -48,6 +66,9 @@ impl Default for HttpSettings {
             header_timeout_ms: 30_000,
             body_timeout_ms: 120_000,
             write_timeout_ms: 30_000,
+            write_bytes_per_s: 16 << 10,
+            linger_ms: 30_000,
+            linger_bytes: 128 << 20,
             request_timeout_ms: 30_000,
             upload_timeout_ms: 600_000,
             body_bytes: 1 << 20,
@@ -55,6 +76,8 @@ impl Default for HttpSettings {
             max_wait_ms: 300_000,
             heartbeat_ms: 15_000,
             reports: 4,
+            open_reports: 64,
+            report_timeout_ms: 600_000,
             shutdown_timeout_ms: 10_000,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

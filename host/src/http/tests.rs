@@ -5,12 +5,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use super::error::{ApiError, Kind};
+use super::error::ApiError;
 use super::extract::{Path, Query, page};
 use super::{HttpSettings, middleware};
 use crate::metrics::Metrics;
@@ -36,7 +36,6 @@ fn server(settings: &HttpSettings) -> Router {
             "/list",
             get(|Query(q): Query<Paging>| async move { page(q.limit, None).map(|_| "") }),
         )
-        .route("/body", post(|body: String| async { body }).layer(middleware::body_bytes(10)))
         .route("/busy", get(|| async { ApiError::unavailable("wait a little").into_response() }));
     middleware::around(routes, settings, Metrics::new(), true)
 }
@@ -91,7 +90,6 @@ async fn every_error_is_a_problem_with_the_requests_id() {
     ] {
         all.push(problem(method, path, &[], "").await);
     }
-    all.push(problem("POST", "/body", &[], "more than ten bytes").await);
     let text = all.join("\n\n");
     assert!(!text.contains("secret"), "{text}");
     insta::assert_snapshot!(text);
@@ -99,7 +97,7 @@ async fn every_error_is_a_problem_with_the_requests_id() {
 
 #[tokio::test]
 async fn errors_of_the_inner_layers_have_their_status_and_words() {
-    use crate::compile::CompileError;
+    use crate::compile::{CompileError, Rejection};
     use crate::model::{Digest, PlanError, RunStatus};
     use crate::runner::{ControlError, SubmitError, UploadError};
     use crate::storage::StorageError;
@@ -122,6 +120,7 @@ async fn errors_of_the_inner_layers_have_their_status_and_words() {
         ControlError::NothingToRetry.into(),
         UploadError::Compile(CompileError::Busy).into(),
         UploadError::Compile(CompileError::Failed("it is odd".into())).into(),
+        UploadError::Compile(CompileError::Rejected(Rejection::Empty)).into(),
     ];
     let mut all = Vec::new();
     for error in errors {
@@ -228,12 +227,6 @@ async fn requests_are_counted_under_their_routes_template() {
     ] {
         assert!(text.contains(line), "{text}");
     }
-}
-
-#[test]
-fn what_a_client_asked_too_much_of_is_told() {
-    let error = ApiError::new(Kind::TooLarge, "the body is larger than the server takes");
-    assert_eq!(error.into_response().status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[test]

@@ -127,8 +127,8 @@ pub enum Outcome {
     },
 }
 
-/// One execution in a fresh instance. Without its `detail` it is a bounded summary that events and
-/// lists carry; the detail is stored and asked for apart.
+/// One execution in a fresh instance. Without its `detail`, and with its texts [cut](Self::cut), it is a
+/// bounded summary that events and lists carry; the detail is stored and asked for apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Which attempt at this test in this round, counted from 1.
@@ -141,13 +141,14 @@ pub struct Attempt {
     pub cause: Option<Cause>,
     /// Whether the attempt itself asked for its failure not to count (`mark-soft`).
     pub soft: bool,
-    /// Why it failed, was skipped or ended in error.
+    /// Why it failed, was skipped or ended in error. In a summary its first
+    /// [`SUMMARY_MESSAGE_BYTES`](Self::SUMMARY_MESSAGE_BYTES).
     pub message: Option<String>,
     /// Where it failed.
     pub location: Option<Location>,
     /// When it started.
     pub started_at: Timestamp,
-    /// How long it took.
+    /// How long it took, from its start: the wait for a free slot does not count.
     pub duration_ms: u64,
     /// Instructions used, in wasmtime's units of fuel; none when the suite runs unmetered.
     pub fuel_used: Option<u64>,
@@ -167,6 +168,9 @@ pub struct Attempt {
 /// What is kept of an attempt beside its summary. Every list is bounded by a limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AttemptDetail {
+    /// Message and location of the attempt as they were, if its summary has them cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Failure>,
     /// The log: stdout, stderr and log calls, in order.
     pub log: Vec<LogLine>,
     /// How many bytes of log were dropped from the middle.
@@ -314,15 +318,116 @@ pub struct Artifact {
 }
 
 impl Attempt {
-    /// The attempt without its detail.
+    /// Bytes of the message in a summary. Events and folds hold the summaries of all attempts of a run,
+    /// and a message may have `message_bytes`, 64 KiB, in itself. Part of what is stored, and of no use
+    /// to tune: so no setting.
+    pub const SUMMARY_MESSAGE_BYTES: usize = 1 << 10;
+    /// Bytes of the file in a summary's location.
+    pub const SUMMARY_FILE_BYTES: usize = 256;
+
+    /// The attempt without its detail, and with its texts cut.
     pub fn summary(&self) -> Self {
-        Self {
-            message: self.message.clone(),
+        let mut summary = Self {
+            message: self.message.as_deref().map(|text| short(text, Self::SUMMARY_MESSAGE_BYTES)),
             location: self.location.clone(),
             limits_hit: self.limits_hit.clone(),
             artifacts: self.artifacts.clone(),
             detail: None,
             ..*self
+        };
+        if let Some(Location { file, .. }) = &mut summary.location {
+            *file = short(file, Self::SUMMARY_FILE_BYTES);
         }
+        summary
+    }
+
+    /// Cuts message and location to what a summary has of them; the detail then has them whole.
+    pub fn cut(&mut self) {
+        let Self { message, location, .. } = self.summary();
+        if (&message, &location) != (&self.message, &self.location) {
+            let whole = std::mem::replace(&mut self.message, message);
+            let location = std::mem::replace(&mut self.location, location);
+            let message = whole.unwrap_or_default();
+            self.detail.get_or_insert_default().whole = Some(Failure { message, location });
+        }
+    }
+
+    /// Whether the detail may have more of message or location. A guest can make it seem so, which costs
+    /// a look at the detail.
+    pub fn is_cut(&self) -> bool {
+        let cut = |text: &String| text.ends_with(CUT);
+        self.message.as_ref().is_some_and(cut)
+            || self.location.as_ref().is_some_and(|location| cut(&location.file))
+    }
+
+    /// Puts message and location back as they were.
+    pub fn restore(&mut self, detail: &AttemptDetail) {
+        if let Some(Failure { message, location }) = &detail.whole {
+            self.message = self.message.is_some().then(|| message.clone());
+            self.location.clone_from(location);
+        }
+    }
+}
+
+/// Marks the end of a text that was cut.
+const CUT: &str = " … (cut)";
+
+/// The text, or as much of its start as `most` bytes hold with a mark at the end.
+pub fn short(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most.saturating_sub(CUT.len()));
+    format!("{}{CUT}", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(message: &str, file: &str) -> Attempt {
+        let location = Location { file: file.into(), line: 1, column: None };
+        Attempt {
+            number: 1,
+            round: 1,
+            status: TestStatus::Failed,
+            cause: Some(Cause::Assertion),
+            soft: false,
+            message: Some(message.into()),
+            location: Some(location),
+            started_at: Timestamp::UNIX_EPOCH,
+            duration_ms: 1,
+            fuel_used: None,
+            memory_peak_bytes: 0,
+            logs_truncated: false,
+            limits_hit: vec![],
+            artifacts: vec![],
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_comes_back_whole() {
+        // Three bytes each, so that the bound falls within one.
+        let (message, file) = ("→".repeat(1000), "ä".repeat(200));
+        let whole = failed(&message, &file);
+        let mut cut = whole.clone();
+        cut.cut();
+        assert!(cut.message.as_ref().unwrap().len() <= Attempt::SUMMARY_MESSAGE_BYTES);
+        assert!(cut.location.as_ref().unwrap().file.len() <= Attempt::SUMMARY_FILE_BYTES);
+        assert!(cut.message.as_ref().unwrap().ends_with("→ … (cut)") && cut.is_cut());
+        assert_eq!(cut.summary().message, cut.message, "cut once, it stays as it is");
+        let detail = cut.detail.take().unwrap();
+        cut.restore(&detail);
+        assert_eq!(cut, whole);
+    }
+
+    #[test]
+    fn a_short_text_stays_as_it_is_and_needs_no_detail() {
+        let whole = failed(&"x".repeat(Attempt::SUMMARY_MESSAGE_BYTES), "src/lib.rs");
+        let mut cut = whole.clone();
+        cut.cut();
+        assert_eq!(cut, whole);
+        assert!(!cut.is_cut());
     }
 }

@@ -82,6 +82,18 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The name of each kind.
+    pub const NAMES: [&'static str; 8] = [
+        "run_queued",
+        "run_started",
+        "attempt_started",
+        "attempt_finished",
+        "test_finished",
+        "cancel_requested",
+        "retry_requested",
+        "run_finished",
+    ];
+
     /// The event's name in JSON and in server-sent events.
     pub fn name(&self) -> &'static str {
         match self {

@@ -4,7 +4,10 @@
 //! stored and what leaves the executor is made of these types, so a change to a field is a change to
 //! a stored format: see `storage::record` for how versions are kept apart.
 
+mod activity;
 mod attempt;
+mod attempts;
+mod choice;
 mod event;
 mod ids;
 mod limits;
@@ -13,14 +16,17 @@ mod policy;
 mod run;
 mod suite;
 
+pub use activity::Activity;
 pub use attempt::{
     Artifact, Attempt, AttemptDetail, Cause, Exchange, Failure, Frame, Level, Location, LogLine,
-    Outcome, Source, Span, SubResult, TestStatus, Value,
+    Outcome, Source, Span, SubResult, TestStatus, Value, short,
 };
+pub use attempts::{Attempts, Round};
+pub use choice::Tags;
 pub use event::{EventKind, RunEvent};
 pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
 pub use limits::{Limit, Limits, LimitsPatch};
-pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Tags, Wait, plan};
+pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};
 pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
 pub use suite::{InvalidDescription, Label, Link, SuiteDescription, SuiteVersion, TestCase};

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use regex::RegexBuilder;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Limits, RunId, SuiteId, SuiteVersion, TestCase};
+use super::choice::{Choice, in_words};
+use super::{Digest, Limits, RunId, SuiteId, SuiteVersion, Tags};
 
 /// What somebody asked for. All of it is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,17 +39,6 @@ pub struct RunRequest {
     pub shuffle_seed: Option<u64>,
     /// How many rounds of all its tests the run has, between one setup and one teardown.
     pub repeat: Option<u32>,
-}
-
-/// A choice by tags. A test is chosen if it has one of `include` (or that is empty) and none of
-/// `exclude`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Tags {
-    /// One of these.
-    pub include: Vec<String>,
-    /// None of these.
-    pub exclude: Vec<String>,
 }
 
 /// How long to wait before a further attempt.
@@ -114,8 +103,9 @@ pub struct RunBounds {
     pub max_parallelism: u32,
     /// The most rounds of a run: 1,000.
     pub max_repeat: u32,
-    /// The most attempts that one run may come to, tests times rounds: 100,000.
-    pub max_planned_tests: u64,
+    /// The most attempts that one run may come to, retries included: tests times attempts times rounds.
+    /// 200,000, so that the largest suite can be tried as often as any.
+    pub max_planned_attempts: u64,
     /// Bytes of all parameters, names included: 64 KiB.
     pub params_bytes: u64,
     /// Bytes of a filter, a reference, an initiator, a tag: 1 KiB.
@@ -132,10 +122,18 @@ impl Default for RunBounds {
             max_retry_wait_ms: 600_000,
             max_parallelism: 64,
             max_repeat: 1_000,
-            max_planned_tests: 100_000,
+            max_planned_attempts: 200_000,
             params_bytes: 64 << 10,
             text_bytes: 1 << 10,
         }
+    }
+}
+
+impl RunBounds {
+    /// Fails if a run may come to more attempts than it may have.
+    pub fn check_attempts(&self, planned: u64) -> Result<(), PlanError> {
+        let limit = self.max_planned_attempts;
+        if planned <= limit { Ok(()) } else { Err(PlanError::TooManyAttempts { planned, limit }) }
     }
 }
 
@@ -179,6 +177,13 @@ pub struct PlannedTest {
     pub skip: Option<String>,
 }
 
+impl PlannedTest {
+    /// How many attempts a round of it comes to at most; one that is skipped counts as one.
+    pub fn tries(&self) -> u64 {
+        if self.skip.is_some() { 1 } else { self.max_attempts.into() }
+    }
+}
+
 /// A request that cannot become a run. The message says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -199,6 +204,18 @@ pub enum PlanError {
         least: u64,
         /// The most that is allowed.
         most: u64,
+    },
+    /// It may come to too many attempts.
+    #[error(
+        "the run may come to {planned} attempts (tests times attempts times rounds), and \
+         runner.bounds.max_planned_attempts allows {limit}: ask for fewer tests, a smaller \
+         max_attempts or a smaller repeat"
+    )]
+    TooManyAttempts {
+        /// What it may come to.
+        planned: u64,
+        /// The bound.
+        limit: u64,
     },
     /// A text is too long.
     #[error("{field} has {found} bytes, {limit} are allowed")]
@@ -246,8 +263,8 @@ pub fn plan(
         return Err(PlanError::NothingMatches(chosen.in_words(), in_words(&described.tests)));
     }
     let repeat = request.repeat.unwrap_or(1);
-    let planned = tests.len() as u64 * u64::from(repeat);
-    range("repeat times the number of tests", planned, 1, bounds.max_planned_tests)?;
+    let planned = tests.iter().map(PlannedTest::tries).sum::<u64>() * u64::from(repeat);
+    bounds.check_attempts(planned)?;
     if let Some(seed) = request.shuffle_seed {
         shuffle(&mut tests, seed);
     }
@@ -306,75 +323,6 @@ fn long(field: &'static str, found: usize, limit: u64) -> Result<(), PlanError> 
     if found as u64 <= limit { Ok(()) } else { Err(PlanError::TooLong { field, found, limit }) }
 }
 
-/// A filter and tags, ready to be asked.
-struct Choice<'a> {
-    filter: Option<regex::Regex>,
-    tags: &'a Tags,
-}
-
-impl<'a> Choice<'a> {
-    /// A compiled filter takes at most this much memory.
-    const REGEX_BYTES: usize = 1 << 20;
-
-    fn of(request: &'a RunRequest) -> Result<Self, PlanError> {
-        let compile = |text: &String| {
-            let built = RegexBuilder::new(text).size_limit(Self::REGEX_BYTES).build();
-            built.map_err(|error| PlanError::Filter(error.to_string()))
-        };
-        let filter = request.filter.as_ref().map(compile).transpose()?;
-        Ok(Self { filter, tags: &request.tags })
-    }
-
-    fn takes(&self, test: &TestCase) -> bool {
-        self.filtered_out(test).is_none()
-    }
-
-    fn filtered_out(&self, test: &TestCase) -> Option<String> {
-        if let Some(filter) = &self.filter
-            && !filter.is_match(&test.name)
-        {
-            return Some(format!("filtered out: the name does not match {:?}", filter.as_str()));
-        }
-        if let Some(tag) = test.tags.iter().find(|tag| self.tags.exclude.contains(tag)) {
-            return Some(format!("filtered out: it has the tag {tag:?}"));
-        }
-        let include = &self.tags.include;
-        if !include.is_empty() && !test.tags.iter().any(|tag| include.contains(tag)) {
-            return Some(format!("filtered out: it has none of the tags {include:?}"));
-        }
-        None
-    }
-
-    fn reason_to_skip(&self, test: &TestCase) -> Option<String> {
-        let disabled = || test.disabled.as_ref().map(|reason| format!("disabled: {reason}"));
-        self.filtered_out(test).or_else(disabled)
-    }
-
-    fn in_words(&self) -> String {
-        let mut words = Vec::new();
-        if let Some(filter) = &self.filter {
-            words.push(format!("the filter {:?}", filter.as_str()));
-        }
-        if !self.tags.include.is_empty() {
-            words.push(format!("the tags {:?}", self.tags.include));
-        }
-        if !self.tags.exclude.is_empty() {
-            words.push(format!("none of the tags {:?}", self.tags.exclude));
-        }
-        words.join(" and ")
-    }
-}
-
-/// The first few names, and how many there are.
-fn in_words(tests: &[TestCase]) -> String {
-    const SHOWN: usize = 5;
-    let names: Vec<_> = tests.iter().take(SHOWN).map(|test| format!("{:?}", test.name)).collect();
-    match tests.len().checked_sub(SHOWN) {
-        None | Some(0) => names.join(", "),
-        Some(more) => format!("{} and {more} more", names.join(", ")),
-    }
-}
-
 /// Fisher and Yates' shuffle with SplitMix64 (Steele, Lea and Flood 2014): written out here, because a
 /// library's generator may give another order in its next release, and a recorded seed must not.
 fn shuffle(tests: &mut [PlannedTest], seed: u64) {
@@ -395,7 +343,7 @@ fn shuffle(tests: &mut [PlannedTest], seed: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SuiteDescription;
+    use crate::model::{SuiteDescription, TestCase};
 
     fn version(tests: Vec<TestCase>) -> SuiteVersion {
         SuiteVersion {
@@ -485,6 +433,31 @@ mod tests {
             let error = planned(vec![test("a", &[])], request.clone()).unwrap_err();
             assert!(matches!(error, PlanError::OutOfRange { .. }), "{request:?}");
         }
+    }
+
+    #[test]
+    fn a_run_that_may_come_to_too_many_attempts_is_refused() {
+        let bounds = RunBounds { max_planned_attempts: 60, ..RunBounds::default() };
+        let plan = |max_attempts, repeat, filter: &str| {
+            let tests = (0..10).map(|n| test(&n.to_string(), &[])).collect();
+            let request = RunRequest {
+                max_attempts: Some(max_attempts),
+                repeat: Some(repeat),
+                filter: Some(filter.into()),
+                ..Default::default()
+            };
+            let (limits, at) = (Limits::default(), Timestamp::UNIX_EPOCH);
+            plan(&version(tests), request, &bounds, &limits, RunId::new(), 1, at)
+        };
+        assert!(plan(3, 2, "").is_ok());
+        assert_eq!(
+            plan(3, 3, "").unwrap_err(),
+            PlanError::TooManyAttempts { planned: 90, limit: 60 }
+        );
+        // Nine tests that are skipped and one that is tried.
+        assert!(plan(10, 3, "0").is_ok());
+        let largest = RunBounds::default();
+        assert!(largest.check_attempts(Limits::default().tests * 10).is_ok());
     }
 
     #[test]

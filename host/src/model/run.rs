@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attempt, Digest, EventKind, PlannedTest, RunEvent, RunId, RunSpec, SuiteId, TestStatus,
+    Activity, Attempt, Attempts, Digest, EventKind, PlannedTest, RunEvent, RunId, RunSpec, SuiteId,
+    TestStatus,
 };
 
 /// The state of a run.
@@ -96,19 +97,16 @@ pub struct Test {
     pub failed_hard: bool,
     /// Why it was skipped or cancelled.
     pub reason: Option<String>,
-    /// The attempts that ended, in order.
-    pub attempts: Vec<Attempt>,
+    /// The attempts that ended.
+    pub attempts: Attempts,
     /// In how many rounds it has its verdict.
     pub rounds_finished: u32,
-    /// How many of `attempts` were made before the last request to retry it.
-    pub attempts_before: usize,
 }
 
 impl Test {
     /// Whether it passed after a failed attempt of the same round. Platform errors do not count.
     pub fn is_flaky(&self) -> bool {
-        self.status == TestStatus::Passed
-            && self.attempts.iter().any(|a| a.status == TestStatus::Failed)
+        self.status == TestStatus::Passed && self.attempts.has_failed()
     }
 }
 
@@ -125,13 +123,12 @@ pub struct Run {
     pub finished_at: Option<Timestamp>,
     /// What the platform could not do, or why it was stopped.
     pub message: Option<String>,
-    /// Attempts at setup that ended.
-    pub setup: Vec<Attempt>,
-    /// Attempts at teardown that ended.
-    pub teardown: Vec<Attempt>,
-    /// How many attempts at setup and at teardown were made before the last request to retry: a retry
-    /// has its own.
-    pub stages_before: (usize, usize),
+    /// How long it was under way.
+    pub activity: Activity,
+    /// Attempts at setup that ended; a retry has its own.
+    pub setup: Attempts,
+    /// Attempts at teardown that ended; a retry has its own.
+    pub teardown: Attempts,
     /// The tests in the order in which they run.
     pub tests: Vec<Test>,
     /// Whether somebody asked to stop it.
@@ -140,6 +137,8 @@ pub struct Run {
     pub under_way: Vec<(Stage, u32, u32)>,
     /// The number of the last event.
     pub last_seq: u64,
+    /// When the last event happened.
+    pub last_at: Timestamp,
     /// Where each test stands in `tests`.
     index: HashMap<String, usize>,
 }
@@ -167,12 +166,29 @@ pub struct RunSummary {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// How long it was under way.
+    pub activity: Activity,
     /// How many tests ended in which way; all zero until it ended.
     pub counts: Counts,
 }
 
+impl RunSummary {
+    /// How long it was under way in all; none until it ended, and if it never started.
+    pub fn duration_ms(&self) -> Option<u64> {
+        duration_ms(self.status, self.started_at, self.activity)
+    }
+}
+
+fn duration_ms(
+    status: RunStatus,
+    started_at: Option<Timestamp>,
+    activity: Activity,
+) -> Option<u64> {
+    (status.is_terminal() && started_at.is_some()).then(|| activity.ended_ms())
+}
+
 impl Run {
-    /// A run that was just accepted.
+    /// A run that was just accepted. Keeps all its attempts: see [`keeping`](Self::keeping).
     pub fn new(spec: RunSpec) -> Self {
         let test = |planned: &PlannedTest| Test {
             name: planned.name.clone(),
@@ -180,25 +196,34 @@ impl Run {
             soft: planned.soft,
             failed_hard: false,
             reason: None,
-            attempts: Vec::new(),
+            attempts: Attempts::keeping(usize::MAX),
             rounds_finished: 0,
-            attempts_before: 0,
         };
         Self {
             status: RunStatus::Queued,
             started_at: None,
             finished_at: None,
             message: None,
-            setup: Vec::new(),
-            teardown: Vec::new(),
-            stages_before: (0, 0),
+            activity: Activity::default(),
+            setup: Attempts::keeping(usize::MAX),
+            teardown: Attempts::keeping(usize::MAX),
             tests: spec.tests.iter().map(test).collect(),
             cancel_requested: false,
             under_way: Vec::new(),
             last_seq: 0,
+            last_at: spec.created_at,
             index: spec.tests.iter().enumerate().map(|(at, t)| (t.name.clone(), at)).collect(),
             spec,
         }
+    }
+
+    /// The run with about so many attempts in sum from now on: the last ones of each test, with as large
+    /// a share for each, and at least one. With 0 it keeps none.
+    pub fn keeping(mut self, attempts: usize) -> Self {
+        let share = (attempts / self.tests.len().max(1)).max(attempts.min(1));
+        let tests = self.tests.iter_mut().map(|test| &mut test.attempts);
+        tests.chain([&mut self.setup, &mut self.teardown]).for_each(|them| them.keep(share));
+        self
     }
 
     /// The run that these events tell of; none if the first is not `RunQueued`.
@@ -207,19 +232,21 @@ impl Run {
         let first = events.next()?;
         let EventKind::RunQueued { spec } = &first.kind else { return None };
         let mut run = Self::new(spec.as_ref().clone());
-        run.last_seq = first.seq;
+        run.apply(first);
         events.for_each(|event| run.apply(event));
         Some(run)
     }
 
     /// Takes in one more event.
     pub fn apply(&mut self, event: &RunEvent) {
+        let last_at = std::mem::replace(&mut self.last_at, event.at);
         self.last_seq = event.seq;
         match &event.kind {
             EventKind::RunQueued { .. } => {}
             EventKind::RunStarted => {
                 self.status = RunStatus::Running;
                 self.started_at.get_or_insert(event.at);
+                self.activity.begin(event.at, last_at);
             }
             EventKind::AttemptStarted { stage, round, number } => {
                 self.under_way.push((stage.clone(), *round, *number));
@@ -231,17 +258,18 @@ impl Run {
                 }
             }
             EventKind::AttemptFinished { stage, attempt } => self.finish_attempt(stage, attempt),
-            EventKind::TestFinished { test, status, reason, .. } => {
+            EventKind::TestFinished { test, round, status, reason } => {
                 let declared = self.declared_soft(test);
                 if let Some(test) = self.test_mut(test) {
                     test.rounds_finished += 1;
                     let earlier = test.status.is_terminal().then_some(test.status);
                     test.status = worst(earlier, *status);
                     test.reason.clone_from(reason);
-                    let asked = test.attempts.last().is_some_and(|attempt| attempt.soft);
+                    let asked = test.attempts.round(*round).soft;
                     test.failed_hard |= *status == TestStatus::Failed && !declared && !asked;
                     let failed = test.status == TestStatus::Failed;
                     test.soft = declared || (failed && !test.failed_hard);
+                    test.attempts.decided();
                 }
             }
             // A request that comes after the end changes nothing.
@@ -255,19 +283,21 @@ impl Run {
                 self.finished_at = None;
                 self.message = None;
                 self.cancel_requested = false;
-                self.stages_before = (self.setup.len(), self.teardown.len());
+                self.setup.retry();
+                self.teardown.retry();
                 let last_round = self.spec.repeat - 1;
                 for test in self.tests.iter_mut().filter(|test| tests.contains(&test.name)) {
                     test.status = TestStatus::Pending;
                     test.failed_hard = false;
                     test.reason = None;
                     test.rounds_finished = last_round;
-                    test.attempts_before = test.attempts.len();
+                    test.attempts.retry();
                 }
             }
             EventKind::RunFinished { status, message, .. } => {
                 self.status = *status;
                 self.finished_at = Some(event.at);
+                self.activity.end(event.at);
                 if message.is_some() {
                     self.message.clone_from(message);
                 }
@@ -279,11 +309,11 @@ impl Run {
         let ended = (stage, attempt.round, attempt.number);
         self.under_way.retain(|(stage, round, number)| (stage, *round, *number) != ended);
         match stage {
-            Stage::Setup => self.setup.push(attempt.clone()),
-            Stage::Teardown => self.teardown.push(attempt.clone()),
+            Stage::Setup => self.setup.push(attempt),
+            Stage::Teardown => self.teardown.push(attempt),
             Stage::Test(name) => {
                 if let Some(test) = self.test_mut(name) {
-                    test.attempts.push(attempt.clone());
+                    test.attempts.push(attempt);
                 }
             }
         }
@@ -292,6 +322,11 @@ impl Run {
     /// The test of that name.
     pub fn test(&self, name: &str) -> Option<&Test> {
         self.tests.get(*self.index.get(name)?)
+    }
+
+    /// Where the test of that name stands among the tests.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
     }
 
     fn declared_soft(&self, name: &str) -> bool {
@@ -333,12 +368,21 @@ impl Run {
         tests.map(|test| test.name.clone()).collect()
     }
 
+    /// How many attempts it may come to if these tests have one more round.
+    pub fn attempts_with(&self, tests: &[String]) -> u64 {
+        let more =
+            tests.iter().filter_map(|name| Some(self.spec.tests[*self.index.get(name)?].tries()));
+        let made =
+            self.tests.iter().map(|test| &test.attempts).chain([&self.setup, &self.teardown]);
+        made.map(Attempts::total).sum::<u64>() + more.sum::<u64>()
+    }
+
     /// The verdict that follows from what ended so far. A failure that counts decides first: it holds
     /// whatever else could not be tried. What the platform could not do comes next, so that it never
     /// passes for a success.
     pub fn verdict(&self) -> RunStatus {
         let counts = self.counts();
-        let setup = self.setup.last().map(|attempt| attempt.status);
+        let setup = self.setup.last_status();
         if self.cancel_requested {
             RunStatus::Cancelled
         } else if counts.failed > 0 || setup == Some(TestStatus::Failed) {
@@ -351,6 +395,17 @@ impl Run {
         } else {
             RunStatus::Passed
         }
+    }
+
+    /// How long it was under way in all; none until it ended, and if it never started.
+    pub fn duration_ms(&self) -> Option<u64> {
+        duration_ms(self.status, self.started_at, self.activity)
+    }
+
+    /// Whether it has nothing to clean up: no attempt is under way, and setup was not started, or not
+    /// since the last request to retry.
+    pub fn is_untouched(&self) -> bool {
+        self.under_way.is_empty() && !self.setup.is_tried()
     }
 
     /// What a list shows of it.
@@ -366,6 +421,7 @@ impl Run {
             created_at: self.spec.created_at,
             started_at: self.started_at,
             finished_at: self.finished_at,
+            activity: self.activity,
             counts: if self.status.is_terminal() { self.counts() } else { Counts::default() },
         }
     }
@@ -384,161 +440,4 @@ fn worst(earlier: Option<TestStatus>, now: TestStatus) -> TestStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::RunRequest;
-
-    fn spec(tests: &[(&str, bool)], repeat: u32) -> RunSpec {
-        let planned = |(name, soft): &(&str, bool)| PlannedTest {
-            name: (*name).into(),
-            soft: *soft,
-            timeout_ms: None,
-            max_attempts: 3,
-            skip: None,
-        };
-        RunSpec {
-            id: RunId::new(),
-            number: 1,
-            suite: "hello".parse().unwrap(),
-            version: Digest::of(b""),
-            created_at: Timestamp::UNIX_EPOCH,
-            request: RunRequest::default(),
-            timeout_ms: 1000,
-            parallelism: 1,
-            repeat,
-            tests: tests.iter().map(planned).collect(),
-        }
-    }
-
-    fn attempt(number: u32, status: TestStatus) -> Attempt {
-        Attempt {
-            number,
-            round: 1,
-            status,
-            cause: None,
-            soft: false,
-            message: None,
-            location: None,
-            started_at: Timestamp::UNIX_EPOCH,
-            duration_ms: 1,
-            fuel_used: None,
-            memory_peak_bytes: 0,
-            logs_truncated: false,
-            limits_hit: vec![],
-            artifacts: vec![],
-            detail: None,
-        }
-    }
-
-    /// A run in which each test had these attempts and ended as the last of them.
-    fn run_of(tests: &[(&str, bool)], attempts: &[(&str, &[TestStatus])]) -> Run {
-        let mut run = Run::new(spec(tests, 1));
-        let mut kinds = vec![EventKind::RunStarted];
-        for (name, statuses) in attempts {
-            for (number, status) in (1..).zip(*statuses) {
-                let stage = Stage::Test((*name).into());
-                let started = EventKind::AttemptStarted { stage: stage.clone(), round: 1, number };
-                let attempt = Box::new(attempt(number, *status));
-                kinds.extend([started, EventKind::AttemptFinished { stage, attempt }]);
-            }
-            let status = *statuses.last().unwrap();
-            let test = (*name).into();
-            kinds.push(EventKind::TestFinished { test, round: 1, status, reason: None });
-        }
-        for (seq, kind) in (2..).zip(kinds) {
-            run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
-        }
-        run
-    }
-
-    #[test]
-    fn a_test_that_passed_after_a_failure_is_flaky_and_the_run_passed() {
-        use TestStatus::{Failed, Passed};
-        let run =
-            run_of(&[("a", false), ("b", false)], &[("a", &[Failed, Passed]), ("b", &[Passed])]);
-        assert_eq!(run.verdict(), RunStatus::Passed);
-        assert_eq!(run.counts(), Counts { passed: 2, flaky: 1, ..Counts::default() });
-        assert!(run.under_way.is_empty());
-    }
-
-    #[test]
-    fn a_platform_error_is_no_flakiness_and_never_a_success() {
-        use TestStatus::{Error, Failed, Passed};
-        let run = run_of(&[("a", false)], &[("a", &[Error, Passed])]);
-        assert_eq!(run.counts(), Counts { passed: 1, ..Counts::default() });
-        let run = run_of(&[("a", false), ("b", false)], &[("a", &[Error]), ("b", &[Passed])]);
-        assert_eq!(run.verdict(), RunStatus::Error);
-        let run = run_of(&[("a", false), ("b", false)], &[("a", &[Error]), ("b", &[Failed])]);
-        assert_eq!(run.verdict(), RunStatus::Failed);
-    }
-
-    #[test]
-    fn a_soft_failure_is_shown_and_does_not_count() {
-        use TestStatus::Failed;
-        let run = run_of(&[("a", true)], &[("a", &[Failed])]);
-        assert_eq!(run.verdict(), RunStatus::Passed);
-        assert_eq!(run.counts(), Counts { soft_failed: 1, ..Counts::default() });
-    }
-
-    #[test]
-    fn a_run_in_which_all_is_skipped_passed() {
-        let run = run_of(&[("a", false)], &[("a", &[TestStatus::Skipped])]);
-        assert_eq!(run.verdict(), RunStatus::Passed);
-    }
-
-    #[test]
-    fn over_rounds_the_worst_verdict_stays() {
-        let mut run = Run::new(spec(&[("a", false)], 3));
-        let rounds = [TestStatus::Passed, TestStatus::Failed, TestStatus::Passed];
-        for (round, status) in (1..).zip(rounds) {
-            let kind = EventKind::TestFinished { test: "a".into(), round, status, reason: None };
-            let seq = u64::from(round) + 1;
-            run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
-        }
-        assert_eq!(run.test("a").unwrap().status, TestStatus::Failed);
-        assert_eq!(run.test("a").unwrap().rounds_finished, 3);
-    }
-
-    #[test]
-    fn a_failure_that_counts_is_not_hidden_by_a_soft_one() {
-        let mut run = Run::new(spec(&[("a", false)], 2));
-        for (round, status, soft) in [(1, TestStatus::Failed, false), (2, TestStatus::Passed, true)]
-        {
-            let stage = Stage::Test("a".into());
-            let attempt = Box::new(Attempt { round, soft, ..attempt(1, status) });
-            let finished = EventKind::AttemptFinished { stage, attempt };
-            let test = "a".to_owned();
-            for kind in [finished, EventKind::TestFinished { test, round, status, reason: None }] {
-                let seq = run.last_seq + 1;
-                run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
-            }
-        }
-        assert_eq!(run.verdict(), RunStatus::Failed);
-        assert_eq!(run.counts(), Counts { failed: 1, ..Counts::default() });
-    }
-
-    #[test]
-    fn a_retry_opens_the_run_again_for_the_tests_it_names() {
-        use TestStatus::{Failed, Passed, Pending};
-        let mut run = run_of(&[("a", false), ("b", false)], &[("a", &[Failed]), ("b", &[Passed])]);
-        let tests = vec!["a".to_owned()];
-        let kind = EventKind::RetryRequested { tests, by: None };
-        run.apply(&RunEvent { run_id: run.spec.id, seq: 99, at: Timestamp::UNIX_EPOCH, kind });
-        assert_eq!(run.status, RunStatus::Queued);
-        assert_eq!(run.test("a").unwrap().status, Pending);
-        assert_eq!(run.test("a").unwrap().attempts.len(), 1);
-        assert_eq!(run.test("b").unwrap().status, Passed);
-    }
-
-    #[test]
-    fn events_read_back_as_they_were() {
-        let id = RunId::new();
-        let kind = EventKind::AttemptFinished {
-            stage: Stage::Test("a".into()),
-            attempt: Box::new(attempt(1, TestStatus::Passed)),
-        };
-        let event = RunEvent { run_id: id, seq: 7, at: Timestamp::UNIX_EPOCH, kind };
-        let json = serde_json::to_string(&event).unwrap();
-        assert_eq!(serde_json::from_str::<RunEvent>(&json).unwrap(), event, "{json}");
-    }
-}
+mod tests;

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Case, DetailOf, cases, location, seconds};
-use crate::model::{Attempt, Run, RunStatus, TestStatus};
+use super::{Case, Told, location, restored, seconds};
+use crate::model::{Attempt, RunStatus, TestStatus};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -51,14 +51,16 @@ impl Events<'_> {
     }
 }
 
-pub(super) fn write(run: &Run, detail: &DetailOf<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(told: &Told<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let run = told.run;
     let package = run.spec.suite.to_string();
     let started = run.started_at.unwrap_or(run.spec.created_at);
     let mut events = Events { out, package: &package, time: started, test: None };
     events.event("start", None, None)?;
-    for case in cases(run) {
+    for case in told.cases() {
+        let case = case?;
         events.test = Some(case.name);
-        write_case(&case, detail, &mut events)?;
+        write_case(&case, told, &mut events)?;
     }
     events.test = None;
     let Some(finished) = run.finished_at else { return Ok(()) };
@@ -68,22 +70,18 @@ pub(super) fn write(run: &Run, detail: &DetailOf<'_>, out: &mut dyn Write) -> io
         events.output(message)?;
     }
     events.output(if action == "pass" { "PASS" } else { "FAIL" })?;
-    let elapsed = finished.duration_since(started).as_secs_f64().max(0.0);
+    let elapsed = seconds(run.duration_ms().unwrap_or(0));
     events.event(action, Some(elapsed), None)
 }
 
-fn write_case<'a>(
-    case: &Case<'a>,
-    detail: &DetailOf<'_>,
-    events: &mut Events<'a>,
-) -> io::Result<()> {
+fn write_case<'a>(case: &Case<'a>, told: &Told<'_>, events: &mut Events<'a>) -> io::Result<()> {
     if let Some(first) = case.attempts.first() {
         events.time = first.started_at;
     }
     events.event("run", None, None)?;
     events.output(&format!("=== RUN   {}", case.name))?;
-    for attempt in case.attempts {
-        write_attempt(case, attempt, detail, events)?;
+    for attempt in case.attempts.iter() {
+        write_attempt(case, attempt, told, events)?;
     }
     let elapsed = seconds(case.duration_ms());
     let (action, word) = match case.status {
@@ -109,7 +107,7 @@ fn write_case<'a>(
 fn write_attempt(
     case: &Case<'_>,
     attempt: &Attempt,
-    detail: &DetailOf<'_>,
+    told: &Told<'_>,
     events: &mut Events<'_>,
 ) -> io::Result<()> {
     events.time = attempt.started_at;
@@ -117,14 +115,16 @@ fn write_attempt(
         let (number, status) = (attempt.number, attempt.status.as_str());
         events.output(&format!("    attempt {number}: {status}"))?;
     }
-    for line in detail(&case.stage, attempt).map(|detail| detail.log).unwrap_or_default() {
+    let detail = told.detail(&case.stage, attempt).unwrap_or_default();
+    for line in &detail.log {
         events.time = line.at;
         events.output(&line.text)?;
     }
+    let attempt = restored(attempt, &detail);
     if attempt.status != TestStatus::Passed
         && let Some(message) = &attempt.message
     {
-        let at = location(attempt).map(|at| format!("{at}: ")).unwrap_or_default();
+        let at = location(&attempt).map(|at| format!("{at}: ")).unwrap_or_default();
         for (number, line) in message.lines().enumerate() {
             let start = if number == 0 { at.as_str() } else { "" };
             events.output(&format!("    {start}{line}"))?;

@@ -1,73 +1,94 @@
-//! The run as the API shows it, with everything that its attempts left behind. Test after test is fetched
-//! and written, so that a long report is never whole in memory.
+//! The run as the API shows it, with everything that its attempts left behind. Attempt after attempt is
+//! fetched and written, so that a long report is never whole in memory.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
+use serde::ser::{Error, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::DetailOf;
-use crate::http::views::{AttemptView, DetailView, RunView, TestView};
-use crate::model::{Attempt, Run, Stage, Test};
+use super::{Case, Told, restored};
+use crate::http::views::{AttemptView, DetailView, RunView, StageAttemptsView, TestView};
+use crate::model::{Attempt, Attempts, Stage};
 
-pub(super) fn write(run: &Run, detail: &DetailOf<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let mut head = RunView::without_tests(run);
-    add_details(head.setup.as_mut().map(|s| &mut s.attempts), &run.setup, &Stage::Setup, detail);
-    let teardown = head.teardown.as_mut().map(|stage| &mut stage.attempts);
-    add_details(teardown, &run.teardown, &Stage::Teardown, detail);
-    let report = Report { head, tests: Tests { tests: &run.tests, detail } };
+pub(super) fn write(told: &Told<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let mut head = RunView::without_tests(told.run);
+    add_details(head.setup.as_mut(), Stage::Setup, &told.run.setup, told)?;
+    add_details(head.teardown.as_mut(), Stage::Teardown, &told.run.teardown, told)?;
+    let report = WithList { head, name: "tests", list: Tests(told) };
     serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from)?;
     writeln!(out)
 }
 
-/// A run whose tests are written one by one. The view's own list of tests is empty and left out.
-struct Report<'a> {
-    head: RunView,
-    tests: Tests<'a>,
+fn add_details(
+    view: Option<&mut StageAttemptsView>,
+    stage: Stage,
+    kept: &Attempts,
+    told: &Told<'_>,
+) -> io::Result<()> {
+    if let Some(view) = view {
+        let fetched = told.fetched(&stage, &mut HashMap::new())?;
+        let all = fetched.as_deref().unwrap_or(kept);
+        view.attempts = all.iter().map(|attempt| detailed(attempt, &stage, told)).collect();
+    }
+    Ok(())
 }
 
-impl Serialize for Report<'_> {
+/// An attempt with its detail. One that left nothing behind has a detail too, with empty lists.
+fn detailed(attempt: &Attempt, stage: &Stage, told: &Told<'_>) -> AttemptView {
+    let detail = told.detail(stage, attempt).unwrap_or_default();
+    let view = AttemptView::from(&restored(attempt, &detail));
+    AttemptView { detail: Some(DetailView::of(&detail, true)), ..view }
+}
+
+/// A view with one of its lists in place of that list, which is written item by item.
+struct WithList<V, L> {
+    head: V,
+    name: &'static str,
+    list: L,
+}
+
+impl<V: Serialize, L: Serialize> Serialize for WithList<V, L> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::{Error, SerializeMap};
         let serde_json::Value::Object(fields) =
             serde_json::to_value(&self.head).map_err(S::Error::custom)?
         else {
-            return Err(S::Error::custom("a run is an object"));
+            return Err(S::Error::custom("a view is an object"));
         };
         let mut map = serializer.serialize_map(Some(fields.len()))?;
-        for (name, value) in fields.iter().filter(|(name, _)| *name != "tests") {
+        for (name, value) in fields.iter().filter(|(name, _)| *name != self.name) {
             map.serialize_entry(name, value)?;
         }
-        map.serialize_entry("tests", &self.tests)?;
+        map.serialize_entry(self.name, &self.list)?;
         map.end()
     }
 }
 
-struct Tests<'a> {
-    tests: &'a [Test],
-    detail: &'a DetailOf<'a>,
-}
+struct Tests<'a>(&'a Told<'a>);
 
 impl Serialize for Tests<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.tests.iter().map(|test| {
-            let mut view = TestView::from(test);
-            let stage = Stage::Test(test.name.clone());
-            add_details(Some(&mut view.attempts), &test.attempts, &stage, self.detail);
-            view
-        }))
+        let mut seq = serializer.serialize_seq(None)?;
+        for case in self.0.cases() {
+            let case = case.map_err(S::Error::custom)?;
+            // Setup and teardown stand beside the tests.
+            let Stage::Test(name) = &case.stage else { continue };
+            let Some(test) = self.0.run.test(name) else { continue };
+            let head = TestView::without_attempts(test);
+            let list = AttemptsOf(self.0, case);
+            seq.serialize_element(&WithList { head, name: "attempts", list })?;
+        }
+        seq.end()
     }
 }
 
-fn add_details(
-    views: Option<&mut Vec<AttemptView>>,
-    attempts: &[Attempt],
-    stage: &Stage,
-    detail: &DetailOf<'_>,
-) {
-    for (view, attempt) in views.into_iter().flatten().zip(attempts) {
-        // One that left nothing behind has a detail too, with empty lists.
-        let detail = detail(stage, attempt).unwrap_or_default();
-        view.detail = Some(DetailView::of(&detail, true));
+struct AttemptsOf<'a>(&'a Told<'a>, Case<'a>);
+
+impl Serialize for AttemptsOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(told, case) = self;
+        serializer
+            .collect_seq(case.attempts.iter().map(|attempt| detailed(attempt, &case.stage, told)))
     }
 }
 

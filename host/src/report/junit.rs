@@ -2,7 +2,7 @@
 //! before one passed, `rerunFailure` and `rerunError` for those after the first that failed too.
 //!
 //! A soft failure is skipped with its message, since the form knows no failure that does not count. Only
-//! what failed has its log, and all logs together have a bound, because the report is whole in memory.
+//! what failed has its log, and all texts together have a bound, because the report is whole in memory.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -11,32 +11,30 @@ use quick_junit::{
     NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
 
-use super::{Case, DetailOf, cases, location};
+use super::{Case, Told, location, restored};
 use crate::model::{Attempt, AttemptDetail, LogLine, Run, Source, TestStatus};
 
-/// Bytes of all logs in one report.
-const LOG_BYTES: usize = 64 << 20;
+/// Bytes of all messages and logs in one report.
+const TEXT_BYTES: usize = 64 << 20;
+/// What stands for texts beyond that.
+const LEFT_OUT: &str = "(left out: the report has too much text already)";
 
-pub(super) fn write(run: &Run, detail: &DetailOf<'_>, out: &mut dyn Write) -> io::Result<()> {
-    write_bounded(run, detail, LOG_BYTES, out)
+pub(super) fn write(told: &Told<'_>, out: &mut dyn Write) -> io::Result<()> {
+    write_bounded(told, TEXT_BYTES, out)
 }
 
-fn write_bounded(
-    run: &Run,
-    detail: &DetailOf<'_>,
-    log_bytes: usize,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn write_bounded(told: &Told<'_>, text_bytes: usize, out: &mut dyn Write) -> io::Result<()> {
+    let run = told.run;
     let name = run.spec.suite.to_string();
-    let mut logs = Logs { detail, left: log_bytes };
+    let mut texts = Texts { told, left: text_bytes };
     let mut suite = TestSuite::new(&name);
     suite.timestamp = timestamp(run.started_at.unwrap_or(run.spec.created_at));
-    if let (Some(started), Some(finished)) = (run.started_at, run.finished_at) {
-        suite.set_time(finished.duration_since(started).try_into().unwrap_or_default());
+    if let Some(took) = run.duration_ms() {
+        suite.set_time(Duration::from_millis(took));
     }
     suite.add_properties(properties(run));
-    for case in cases(run) {
-        suite.add_test_case(test_case(&name, &case, &mut logs));
+    for case in told.cases() {
+        suite.add_test_case(test_case(&name, &case?, &mut texts));
     }
     let mut report = Report::new(&name);
     report.timestamp = suite.timestamp;
@@ -64,24 +62,23 @@ fn properties(run: &Run) -> Vec<Property> {
     all.into_iter().map(|(name, value)| Property::new(name, clean(&value))).collect()
 }
 
-fn test_case(suite: &str, case: &Case<'_>, logs: &mut Logs<'_>) -> TestCase {
+fn test_case(suite: &str, case: &Case<'_>, texts: &mut Texts<'_>) -> TestCase {
     let (status, shown) = match case.status {
         TestStatus::Passed => {
             let mut status = TestCaseStatus::success();
             let failed = case.attempts.iter().filter(|attempt| kind(attempt).is_some());
-            status.add_reruns(failed.filter_map(|attempt| rerun(case, attempt, logs)));
+            status.add_reruns(failed.filter_map(|attempt| rerun(case, attempt, texts)));
             (status, None)
         }
-        TestStatus::Failed if !case.soft => non_success(case, NonSuccessKind::Failure, logs),
-        TestStatus::Error => non_success(case, NonSuccessKind::Error, logs),
-        _ => (skipped(case), case.deciding().filter(|_| case.soft)),
+        TestStatus::Failed if !case.soft => non_success(case, NonSuccessKind::Failure, texts),
+        TestStatus::Error => non_success(case, NonSuccessKind::Error, texts),
+        _ => skipped(case, texts),
     };
     let mut result = TestCase::new(clean(case.name), status);
     result.set_classname(suite);
     result.set_time(Duration::from_millis(case.duration_ms()));
     result.timestamp = case.attempts.first().and_then(|attempt| timestamp(attempt.started_at));
-    if let Some(attempt) = shown {
-        let (out, err) = logs.of(case, attempt);
+    if let Some(Text { out, err, .. }) = shown {
         result.system_out = out.map(Into::into);
         result.system_err = err.map(Into::into);
     }
@@ -89,26 +86,29 @@ fn test_case(suite: &str, case: &Case<'_>, logs: &mut Logs<'_>) -> TestCase {
 }
 
 /// The first attempt that failed is the failure, the ones after it are reruns, as in Surefire.
-fn non_success<'a>(
-    case: &Case<'a>,
+fn non_success(
+    case: &Case<'_>,
     kind_of_case: NonSuccessKind,
-    logs: &mut Logs<'_>,
-) -> (TestCaseStatus, Option<&'a Attempt>) {
+    texts: &mut Texts<'_>,
+) -> (TestCaseStatus, Option<Text>) {
     let mut failed = case.attempts.iter().filter(|attempt| kind(attempt).is_some());
     let first = failed.next();
     let mut status = TestCaseStatus::non_success(first.and_then(kind).unwrap_or(kind_of_case));
-    let message = first.and_then(|attempt| attempt.message.as_deref()).or(case.reason);
+    let text = first.map(|attempt| texts.of(case, attempt));
+    let message = text.as_ref().and_then(|text| text.message.as_deref()).or(case.reason);
     status.set_message(first_line(message.unwrap_or("no message")));
-    if let Some(first) = first {
+    if let (Some(first), Some(text)) = (first, &text) {
         status.set_type(cause(first));
-        status.set_description(description(first));
+        status.set_description(text.description());
     }
-    status.add_reruns(failed.filter_map(|attempt| rerun(case, attempt, logs)));
-    (status, first)
+    status.add_reruns(failed.filter_map(|attempt| rerun(case, attempt, texts)));
+    (status, text)
 }
 
-fn skipped(case: &Case<'_>) -> TestCaseStatus {
-    let reason = clean(case.message().unwrap_or_default());
+fn skipped(case: &Case<'_>, texts: &mut Texts<'_>) -> (TestCaseStatus, Option<Text>) {
+    let text = case.deciding().map(|attempt| texts.of(case, attempt));
+    let reason = text.as_ref().and_then(|text| text.message.as_deref()).or(case.reason);
+    let reason = clean(reason.unwrap_or_default());
     let mut status = TestCaseStatus::skipped();
     let message = match case.status {
         TestStatus::Failed => format!("soft failure: {reason}"),
@@ -117,7 +117,7 @@ fn skipped(case: &Case<'_>) -> TestCaseStatus {
         _ => reason,
     };
     status.set_message(message.trim_end_matches([' ', ':']));
-    status
+    (status, text.filter(|_| case.soft))
 }
 
 /// Whether the attempt failed, and through whose fault.
@@ -129,27 +129,21 @@ fn kind(attempt: &Attempt) -> Option<NonSuccessKind> {
     }
 }
 
-fn rerun(case: &Case<'_>, attempt: &Attempt, logs: &mut Logs<'_>) -> Option<TestRerun> {
+fn rerun(case: &Case<'_>, attempt: &Attempt, texts: &mut Texts<'_>) -> Option<TestRerun> {
     let mut rerun = TestRerun::new(kind(attempt)?);
+    let text = texts.of(case, attempt);
     rerun.timestamp = timestamp(attempt.started_at);
     rerun.set_time(Duration::from_millis(attempt.duration_ms));
-    rerun.set_message(first_line(attempt.message.as_deref().unwrap_or("no message")));
+    rerun.set_message(first_line(text.message.as_deref().unwrap_or("no message")));
     rerun.set_type(cause(attempt));
-    rerun.stack_trace = Some(description(attempt).into());
-    let (out, err) = logs.of(case, attempt);
-    rerun.system_out = out.map(Into::into);
-    rerun.system_err = err.map(Into::into);
+    rerun.stack_trace = Some(text.description().into());
+    rerun.system_out = text.out.map(Into::into);
+    rerun.system_err = text.err.map(Into::into);
     Some(rerun)
 }
 
 fn cause(attempt: &Attempt) -> &'static str {
     attempt.cause.map_or("failure", |cause| cause.as_str())
-}
-
-/// The whole message, and where it came from.
-fn description(attempt: &Attempt) -> String {
-    let at = location(attempt).map(|at| format!("\nat {at}")).unwrap_or_default();
-    clean(&format!("{}{at}", attempt.message.as_deref().unwrap_or_default()))
 }
 
 fn first_line(text: &str) -> String {
@@ -161,26 +155,58 @@ fn clean(text: &str) -> String {
     text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
-/// Fetches logs until the report has enough of them.
-struct Logs<'a> {
-    detail: &'a DetailOf<'a>,
+/// What an attempt said.
+struct Text {
+    message: Option<String>,
+    location: Option<String>,
+    /// What it wrote to its standard output, log calls included.
+    out: Option<String>,
+    /// What it wrote to its standard error.
+    err: Option<String>,
+}
+
+impl Text {
+    /// The whole message, and where it came from.
+    fn description(&self) -> String {
+        let at = self.location.as_ref().map(|at| format!("\nat {at}")).unwrap_or_default();
+        clean(&format!("{}{at}", self.message.as_deref().unwrap_or_default()))
+    }
+}
+
+/// Fetches texts until the report has enough of them.
+struct Texts<'a> {
+    told: &'a Told<'a>,
     left: usize,
 }
 
-impl Logs<'_> {
-    /// What the attempt wrote to its standard output, log calls included, and to its standard error.
-    fn of(&mut self, case: &Case<'_>, attempt: &Attempt) -> (Option<String>, Option<String>) {
-        let Some(AttemptDetail { log, .. }) = (self.detail)(&case.stage, attempt) else {
-            return (None, None);
+impl Texts<'_> {
+    fn of(&mut self, case: &Case<'_>, attempt: &Attempt) -> Text {
+        let detail = self.told.detail(&case.stage, attempt).unwrap_or_default();
+        let whole = restored(attempt, &detail);
+        // Failing that the whole message, the summary's, then none.
+        let [whole, attempt] = [&whole, attempt].map(|it| (it.message.clone(), location(it)));
+        let size = |(message, at): &(Option<String>, Option<String>)| {
+            [message, at].into_iter().flatten().map(String::len).sum()
         };
-        let size = log.iter().map(|line| line.text.len() + 1).sum();
-        let Some(left) = self.left.checked_sub(size) else {
-            return (Some("(left out: the report has too many logs already)".into()), None);
+        let told = [whole, attempt].into_iter().find(|it| self.take(size(it)));
+        let (message, location) = told.unwrap_or_else(|| (Some(LEFT_OUT.into()), None));
+        let AttemptDetail { log, .. } = detail;
+        let (out, err) = match self.take(log.iter().map(|line| line.text.len() + 1).sum()) {
+            true => {
+                let (err, out): (Vec<_>, Vec<_>) =
+                    log.iter().partition(|line| line.source == Source::Stderr);
+                (joined(&out), joined(&err))
+            }
+            false => (Some(LEFT_OUT.into()), None),
         };
-        self.left = left;
-        let (err, out): (Vec<_>, Vec<_>) =
-            log.iter().partition(|line| line.source == Source::Stderr);
-        (joined(&out), joined(&err))
+        Text { message, location, out, err }
+    }
+
+    /// Whether there is room for so many bytes, which then are taken.
+    fn take(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
     }
 }
 
@@ -197,11 +223,10 @@ mod tests {
     use super::super::{Format, samples};
     use super::*;
 
-    fn report(log_bytes: usize) -> String {
+    fn report(text_bytes: usize) -> String {
         let (run, detail) = samples::run();
-        let of = |stage: &_, attempt: &Attempt| detail(stage, attempt.round, attempt.number);
         let mut out = Vec::new();
-        write_bounded(&run, &of, log_bytes, &mut out).unwrap();
+        write_bounded(&Told { run: &run, source: &detail }, text_bytes, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -214,12 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn logs_beyond_the_bound_are_left_out() {
-        assert!(report(LOG_BYTES).contains("hello from lost, attempt 2"));
-        let small = report(100);
+    fn texts_beyond_the_bound_are_left_out() {
+        let all = report(TEXT_BYTES);
+        assert!(all.contains("hello from lost, attempt 2") && !all.contains(LEFT_OUT));
+        let small = report(200);
         assert!(small.contains("hello from flaky"), "{small}");
         assert!(!small.contains("hello from lost"), "{small}");
-        assert!(small.contains("(left out: the report has too many logs already)"), "{small}");
+        assert!(small.contains(&format!("message=\"{LEFT_OUT}\"")), "{small}");
     }
 
     /// For each element of surefire-test-report.xsd (Surefire 3): its attributes, and its children in
@@ -293,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_report_has_the_structure_of_surefires_schema() {
-        let text = report(LOG_BYTES);
+        let text = report(TEXT_BYTES);
         let mut reader = Reader::from_str(&text);
         reader.config_mut().check_end_names = true;
         // Open elements, each with the place in its rule of the last child seen.

@@ -7,21 +7,21 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{Case, DetailOf, cases, location};
-use crate::model::{Run, TestStatus};
+use super::{Case, Told, location};
+use crate::model::TestStatus;
 
 /// How many of the log's last lines a diagnostic has.
 const LOG_LINES: usize = 100;
 
-pub(super) fn write(run: &Run, detail: &DetailOf<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let cases = cases(run);
+pub(super) fn write(told: &Told<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "TAP version 14")?;
-    writeln!(out, "1..{}", cases.len())?;
-    for (number, case) in (1..).zip(&cases) {
+    writeln!(out, "1..{}", told.cases_count())?;
+    for (number, case) in (1..).zip(told.cases()) {
+        let case = case?;
         let ok = if is_ok(case.status) { "ok" } else { "not ok" };
-        writeln!(out, "{ok} {number} - {}{}", escaped(case.name), directive(case))?;
+        writeln!(out, "{ok} {number} - {}{}", escaped(case.name), directive(&case, told))?;
         if case.status == TestStatus::Failed || case.status == TestStatus::Error || case.flaky {
-            diagnostic(case, detail, out)?;
+            diagnostic(&case, told, out)?;
         }
     }
     Ok(())
@@ -31,11 +31,11 @@ fn is_ok(status: TestStatus) -> bool {
     matches!(status, TestStatus::Passed | TestStatus::Skipped)
 }
 
-fn directive(case: &Case<'_>) -> String {
+fn directive(case: &Case<'_>, told: &Told<'_>) -> String {
     let with =
         |word: &str, reason: &str| format!(" # {word} {}", escaped(reason)).trim_end().into();
     match case.status {
-        TestStatus::Skipped => with("SKIP", case.message().unwrap_or_default()),
+        TestStatus::Skipped => with("SKIP", &case.message(told).unwrap_or_default()),
         TestStatus::Failed if case.soft => with("TODO", "soft failure"),
         _ => String::new(),
     }
@@ -66,34 +66,38 @@ fn yaml(value: &Value) -> String {
     value.to_string().chars().map(escape).collect()
 }
 
-fn diagnostic(case: &Case<'_>, detail: &DetailOf<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn diagnostic(case: &Case<'_>, told: &Told<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "  ---")?;
     let mut field = |name: &str, value: Value| match value {
         Value::Null => Ok(()),
         value => writeln!(out, "  {name}: {}", yaml(&value)),
     };
     field("status", json!(case.status.as_str()))?;
-    field("message", json!(case.message()))?;
+    field("message", json!(case.message(told)))?;
     field("duration_ms", json!(case.duration_ms()))?;
     field("flaky", if case.flaky { json!(true) } else { Value::Null })?;
     if let Some(attempt) = case.deciding() {
         field("cause", json!(attempt.cause.map(|cause| cause.as_str())))?;
-        field("at", json!(location(attempt)))?;
+        field("at", json!(location(&told.whole(&case.stage, attempt))))?;
     }
-    let attempts = case.attempts.iter().map(|attempt| {
-        json!({
+    write!(out, "  attempts: [")?;
+    for (place, attempt) in case.attempts.iter().enumerate() {
+        let attempt = told.whole(&case.stage, attempt);
+        let attempt = json!({
             "number": attempt.number,
             "round": attempt.round,
             "status": attempt.status.as_str(),
             "message": attempt.message,
             "duration_ms": attempt.duration_ms,
-        })
-    });
-    field("attempts", attempts.collect())?;
+        });
+        write!(out, "{}{}", if place > 0 { "," } else { "" }, yaml(&attempt))?;
+    }
+    writeln!(out, "]")?;
     let failed = case.attempts.iter().rev().find(|attempt| !is_ok(attempt.status));
-    if let Some(detail) = failed.and_then(|attempt| detail(&case.stage, attempt)) {
+    if let Some(detail) = failed.and_then(|attempt| told.detail(&case.stage, attempt)) {
         let last = detail.log.len().saturating_sub(LOG_LINES);
-        field("log", detail.log[last..].iter().map(|line| json!(line.text)).collect())?;
+        let lines: Value = detail.log[last..].iter().map(|line| json!(line.text)).collect();
+        writeln!(out, "  log: {}", yaml(&lines))?;
     }
     writeln!(out, "  ...")
 }

@@ -1,22 +1,19 @@
 //! Decides what runs when. One task owns the queue and the runs under way; everybody else sends it
 //! messages.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{self, End, Job};
+use super::roster::{Roster, Slot, Start, Turn, Waiting};
 use super::sink::{Sink as _, StorageSink};
 use super::{Shared, SubmitError};
 use crate::compile::Loaded;
 use crate::model::{EventKind, Policy, Run, RunId, RunStatus, TestStatus, Value};
-
-/// A place in the queue, given back when the run starts.
-pub(super) type Slot = OwnedSemaphorePermit;
 
 /// What the dispatcher is told.
 pub(super) enum Message {
@@ -25,7 +22,9 @@ pub(super) enum Message {
     /// A run is to stop.
     Cancel { run: RunId },
     /// A run's task is over.
-    Ended { run: RunId },
+    Ended { run: RunId, turn: Turn },
+    /// A run that was stopped while it waited has ended, or needs an executor all the same.
+    EndedInQueue { run: RunId, needs_executor: bool },
 }
 
 /// How others reach the dispatcher. Cheap to clone.
@@ -82,21 +81,12 @@ impl Handle {
     }
 }
 
-/// A run that waits.
-struct Waiting {
-    run: RunId,
-    since: Instant,
-    /// None for runs of an earlier process, which have their place whatever the bound is now.
-    slot: Option<Slot>,
-}
-
 /// Owns the queue and the runs under way.
 pub(super) struct Dispatcher {
     shared: Arc<Shared>,
     state: Arc<State>,
     sender: mpsc::Sender<Message>,
-    queue: VecDeque<Waiting>,
-    running: HashMap<RunId, CancellationToken>,
+    roster: Roster,
 }
 
 impl Dispatcher {
@@ -117,8 +107,8 @@ impl Dispatcher {
         };
         let since = Instant::now();
         let waiting = |run| Waiting { run, since, slot: None };
-        let queue = unfinished.into_iter().map(waiting).collect();
-        let dispatcher = Self { shared, state, sender, queue, running: HashMap::new() };
+        let roster = Roster::new(unfinished.into_iter().map(waiting).collect());
+        let dispatcher = Self { shared, state, sender, roster };
         tokio::spawn(dispatcher.run(messages));
         handle
     }
@@ -129,7 +119,7 @@ impl Dispatcher {
         self.state.ready.store(true, Ordering::Release);
         loop {
             let stopping = stop.is_cancelled();
-            if stopping && self.running.is_empty() {
+            if stopping && self.roster.is_idle() {
                 break;
             }
             tokio::select! {
@@ -145,47 +135,35 @@ impl Dispatcher {
     }
 
     fn take(&mut self, message: Message) {
+        let roster = &mut self.roster;
         match message {
             Message::Submitted { run, slot } => {
-                self.queue.push_back(Waiting { run, since: Instant::now(), slot: Some(slot) });
+                roster.wait(Waiting { run, since: Instant::now(), slot: Some(slot) });
             }
-            Message::Ended { run } => {
-                self.running.remove(&run);
+            Message::Cancel { run } => roster.cancel(run),
+            Message::Ended { run, turn } => roster.ended(run, turn),
+            Message::EndedInQueue { run, needs_executor } => {
+                roster.ended_in_queue(run, needs_executor);
             }
-            Message::Cancel { run } => match self.running.get(&run) {
-                Some(cancel) => cancel.cancel(),
-                None => {
-                    // It has nothing to wait for any more.
-                    if let Some(at) = self.queue.iter().position(|waiting| waiting.run == run)
-                        && let Some(waiting) = self.queue.remove(at)
-                    {
-                        self.queue.push_front(waiting);
-                        self.start_next();
-                    }
-                }
-            },
         }
     }
 
     fn start_what_may(&mut self) {
-        while self.running.len() < self.shared.settings.concurrent_runs {
-            if !self.start_next() {
-                break;
-            }
+        while let Some(run) = self.roster.end() {
+            self.end_in_queue(run);
         }
-        if !self.queue.is_empty() {
+        while let Some(start) = self.roster.start(self.shared.settings.concurrent_runs) {
+            self.execute(start);
+        }
+        if self.roster.load().0 > 0 {
             self.shared.metrics.server_limit_hit("concurrent_runs");
         }
         self.publish();
     }
 
-    fn start_next(&mut self) -> bool {
-        let Some(waiting) = self.queue.pop_front() else { return false };
-        self.shared.metrics.time_in_queue(waiting.since.elapsed());
-        drop(waiting.slot);
-        let cancel = CancellationToken::new();
-        self.running.insert(waiting.run, cancel.clone());
-        let task = run_to_its_end(Arc::clone(&self.shared), waiting.run, cancel);
+    fn execute(&self, Start { run, since, turn, cancel }: Start) {
+        self.shared.metrics.time_in_queue(since.elapsed());
+        let task = run_to_its_end(Arc::clone(&self.shared), run, cancel);
         let task = self.shared.guests.spawn(task);
         let sender = self.sender.clone();
         let shared = Arc::clone(&self.shared);
@@ -194,18 +172,27 @@ impl Dispatcher {
             // the run goes on after the next start.
             match task.await {
                 Err(error) if error.is_panic() => {
-                    end_after_panic(&shared, waiting.run, error.to_string()).await;
+                    end_after_panic(&shared, run, error.to_string()).await;
                 }
                 _ => {}
             }
             // The dispatcher outlives every run: it ends when none is left.
-            drop(sender.send(Message::Ended { run: waiting.run }).await);
+            drop(sender.send(Message::Ended { run, turn }).await);
         });
-        true
+    }
+
+    fn end_in_queue(&self, run: RunId) {
+        let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+        tokio::spawn(async move {
+            // In a task of its own, so that a panic does not hold the place for ever.
+            let ended = tokio::spawn(async move { ended_without_running(&shared, run).await });
+            let needs_executor = !ended.await.unwrap_or(false);
+            drop(sender.send(Message::EndedInQueue { run, needs_executor }).await);
+        });
     }
 
     fn publish(&self) {
-        let (waiting, running) = (self.queue.len(), self.running.len());
+        let (waiting, running) = self.roster.load();
         self.state.waiting.store(waiting, Ordering::Relaxed);
         self.state.running.store(running, Ordering::Relaxed);
         self.shared.metrics.queue(waiting, running);
@@ -222,6 +209,9 @@ async fn run_to_its_end(shared: Arc<Shared>, id: RunId, cancel: CancellationToke
     };
     if run.status.is_terminal() {
         return;
+    }
+    if run.cancel_requested && run.is_untouched() {
+        return end_as_cancelled(&sink, &run).await;
     }
     if run.cancel_requested {
         cancel.cancel();
@@ -281,23 +271,61 @@ async fn end_after_panic(shared: &Shared, id: RunId, panic: String) {
     }
 }
 
+/// Ends a run that was stopped before it started. False if it needs an executor: to clean up after an
+/// earlier process, or to be told apart from a mistake of ours.
+async fn ended_without_running(shared: &Shared, id: RunId) -> bool {
+    let sink = StorageSink { storage: shared.storage.clone(), run: id };
+    match shared.storage.run(id) {
+        Ok(Some(run)) if run.status.is_terminal() => true,
+        Ok(Some(run)) if run.cancel_requested && run.is_untouched() => {
+            end_as_cancelled(&sink, &run).await;
+            true
+        }
+        _ => false,
+    }
+}
+
+async fn end_as_cancelled(sink: &StorageSink, run: &Run) {
+    let reason = "the run was cancelled".to_owned();
+    end(sink, run, TestStatus::Cancelled, reason, RunStatus::Cancelled, None).await;
+}
+
 /// Ends a run that cannot be executed.
 async fn give_up(sink: &StorageSink, run: &Run, message: String) {
     tracing::error!(run = %run.spec.id, message, "a run cannot be executed");
+    end(sink, run, TestStatus::Error, message.clone(), RunStatus::Error, Some(message)).await;
+}
+
+/// Ends a run with the same verdict on every test that has none.
+async fn end(
+    sink: &StorageSink,
+    run: &Run,
+    verdict: TestStatus,
+    reason: String,
+    status: RunStatus,
+    message: Option<String>,
+) {
     let mut counts = run.counts();
-    for test in run.tests.iter().filter(|test| !test.status.is_terminal()) {
-        counts.error += 1;
+    let undecided = run.spec.tests.iter().zip(&run.tests);
+    for (planned, test) in undecided.filter(|(_, test)| !test.status.is_terminal()) {
+        let (status, reason) = match &planned.skip {
+            Some(skip) => (TestStatus::Skipped, skip),
+            None => (verdict, &reason),
+        };
+        match status {
+            TestStatus::Skipped => counts.skipped += 1,
+            TestStatus::Cancelled => counts.cancelled += 1,
+            _ => counts.error += 1,
+        }
         let kind = EventKind::TestFinished {
             test: test.name.clone(),
             round: run.spec.repeat,
-            status: TestStatus::Error,
-            reason: Some(message.clone()),
+            status,
+            reason: Some(reason.clone()),
         };
         sink.send(kind).await;
     }
-    let status = RunStatus::Error;
-    let end = EventKind::RunFinished { status, message: Some(message), counts };
-    if let Err(error) = sink.end(end).await {
+    if let Err(error) = sink.end(EventKind::RunFinished { status, message, counts }).await {
         tracing::error!(run = %run.spec.id, %error, "failed to store a run's end");
     }
 }

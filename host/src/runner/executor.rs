@@ -1,25 +1,27 @@
 //! Executes one run: setup, tests with their attempts, teardown, in that order and no other. Does not
 //! know what else runs, nor where its events go.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
 use super::sink::Sink;
 use crate::compile::Loaded;
 use crate::model::{
-    Attempt, Cause, EventKind, Limits, PlannedTest, Policy, Run, RunEvent, RunStatus, Stage,
-    TestStatus, Value,
+    Attempt, Cause, EventKind, Limits, PlannedTest, Policy, Round, Run, RunEvent, RunStatus, Stage,
+    TestStatus, Value, short,
 };
 use crate::storage::{Storage, StorageError};
 use crate::wasm::{AttemptOrder, Sandbox};
 
 /// After so many attempts at one thing that ended in `error` one after another, it is given up: if a
 /// test takes the server down, the server must not try it for ever.
-const PLATFORM_ERRORS: usize = 5;
+const PLATFORM_ERRORS: u32 = 5;
 
 /// A run and what it takes to execute it.
 pub(super) struct Job {
@@ -48,22 +50,21 @@ pub(super) enum End {
     Stopped,
 }
 
-/// The values that attempts of `run` have set, from what is stored of them.
+/// The values that attempts of `run` have set, in the order in which they ended, from what is stored of
+/// them.
 pub(super) fn values_so_far(storage: &Storage, run: &Run) -> Result<Vec<Value>, StorageError> {
     let mut values = Vec::new();
-    let setups = run.setup.iter().map(|attempt| (Stage::Setup, attempt));
-    let tests = run.tests.iter().flat_map(|test| {
-        test.attempts.iter().map(|attempt| (Stage::Test(test.name.clone()), attempt))
-    });
-    let mut attempts: Vec<_> = setups.chain(tests).collect();
-    attempts.retain(|(_, attempt)| attempt.status == TestStatus::Passed);
-    attempts.sort_by_key(|(_, attempt)| attempt.started_at);
-    for (stage, attempt) in attempts {
-        if let Some(detail) = storage.detail(run.spec.id, &stage, attempt.round, attempt.number)? {
-            merge(&mut values, &detail.values);
+    let mut failed = None;
+    storage.attempts(run.spec.id, run.last_seq, |stage, attempt| {
+        if attempt.status != TestStatus::Passed || failed.is_some() {
+            return;
         }
-    }
-    Ok(values)
+        match storage.detail(run.spec.id, stage, attempt.round, attempt.number) {
+            Ok(detail) => merge(&mut values, &detail.unwrap_or_default().values),
+            Err(error) => failed = Some(error),
+        }
+    })?;
+    failed.map_or(Ok(values), Err)
 }
 
 fn merge(values: &mut Vec<Value>, set: &[Value]) {
@@ -82,7 +83,8 @@ pub(super) async fn execute(job: Job, sink: &impl Sink) -> End {
         // server was away is not the run's doing.
         deadline: Instant::now() + timeout,
         params,
-        state: Mutex::new(State { run: job.run, values: Arc::new(job.values) }),
+        // Decisions rest on what attempts came to, not on the attempts.
+        state: Mutex::new(State { run: job.run.keeping(0), values: Arc::new(job.values) }),
         component: job.component,
         policy: job.policy,
         limits: job.limits,
@@ -98,7 +100,7 @@ pub(super) async fn execute(job: Job, sink: &impl Sink) -> End {
 
 /// What changes while a run is executed.
 struct State {
-    /// The run's fold, kept in step with the events sent, without the details of attempts.
+    /// The run's fold, kept in step with the events sent, without its attempts.
     run: Run,
     values: Arc<Vec<Value>>,
 }
@@ -151,13 +153,11 @@ impl<S: Sink> Execution<'_, S> {
 
     async fn set_up(&self) -> Go {
         loop {
-            let (number, last, errors) = {
-                let run = &self.state().run;
-                let attempts = run.setup.get(run.stages_before.0..).unwrap_or_default();
-                let last = attempts.last().map(|a| (a.status, a.message.clone()));
-                (run.setup.len() as u32 + 1, last, trailing_errors(attempts))
+            let (round, errors) = {
+                let setup = &self.state().run.setup;
+                (setup.round(1), setup.trailing_errors())
             };
-            match last {
+            match round.last {
                 Some((TestStatus::Passed, _)) => return Go::On,
                 Some((TestStatus::Skipped, reason)) => return Go::Skip(reason.unwrap_or_default()),
                 Some((TestStatus::Failed, why)) => return Go::SetupFailed(why.unwrap_or_default()),
@@ -171,6 +171,7 @@ impl<S: Sink> Execution<'_, S> {
                 return Go::Cancelled;
             }
             let timeout = Duration::from_millis(self.limits.timeout_ms);
+            let number = round.attempts + 1;
             self.attempt(Stage::Setup, 1, number, timeout, Some(self.deadline), &self.cancel).await;
         }
     }
@@ -201,31 +202,33 @@ impl<S: Sink> Execution<'_, S> {
         }
         let stage = Stage::Test(test.name.clone());
         while !self.must_end() {
-            let (number, last, tries, errors) = self.tries(&test.name, round);
-            let verdict = match last {
+            let (so_far, errors) = self.so_far(&test.name, round);
+            let verdict = match so_far.last {
                 None => None,
                 Some((TestStatus::Error, _)) if errors < PLATFORM_ERRORS => None,
-                Some((TestStatus::Failed, _)) if tries < test.max_attempts => None,
+                Some((TestStatus::Failed, _)) if so_far.tries < test.max_attempts => None,
                 verdict => verdict,
             };
             if let Some((status, message)) = verdict {
                 let reason = message.filter(|_| status == TestStatus::Skipped);
                 return self.finish_test(test.name, round, status, reason).await;
             }
-            if tries > 0 {
-                self.wait_before(tries + 1).await;
+            if so_far.tries > 0 {
+                self.wait_before(so_far.tries + 1).await;
                 if self.must_end() {
                     break;
                 }
             }
+            let number = so_far.attempts + 1;
             let timeout = Duration::from_millis(test.timeout_ms.unwrap_or(self.limits.timeout_ms));
             self.attempt(stage.clone(), round, number, timeout, Some(self.deadline), &self.cancel)
                 .await;
         }
         // A verdict that was reached before the end still holds.
-        if let (_, Some((status, message)), tries, _) = self.tries(&test.name, round)
+        let (so_far, _) = self.so_far(&test.name, round);
+        if let Some((status, message)) = so_far.last
             && (status != TestStatus::Error)
-            && (status != TestStatus::Failed || tries >= test.max_attempts || self.is_late())
+            && (status != TestStatus::Failed || so_far.tries >= test.max_attempts || self.is_late())
         {
             let reason =
                 message.filter(|_| status != TestStatus::Failed && status != TestStatus::Passed);
@@ -233,21 +236,11 @@ impl<S: Sink> Execution<'_, S> {
         }
     }
 
-    /// The next attempt's number, how the last one ended, how many of this round count as tries, and how
-    /// many errors came last.
-    fn tries(
-        &self,
-        name: &str,
-        round: u32,
-    ) -> (u32, Option<(TestStatus, Option<String>)>, u32, usize) {
+    /// What the attempts at a test in a round came to, and how many errors came last.
+    fn so_far(&self, name: &str, round: u32) -> (Round, u32) {
         let run = &self.state().run;
-        let Some(test) = run.test(name) else { return (1, None, 0, 0) };
-        let of_round = |attempt: &&Attempt| attempt.round == round;
-        let all = test.attempts.iter().filter(of_round).count() as u32;
-        let now = test.attempts.get(test.attempts_before..).unwrap_or_default();
-        let last = now.iter().rfind(of_round).map(|a| (a.status, a.message.clone()));
-        let failed = now.iter().filter(of_round).filter(|a| a.status == TestStatus::Failed);
-        (all + 1, last, failed.count() as u32, trailing_errors(now))
+        let test = run.test(name).map(|test| &test.attempts);
+        test.map(|them| (them.round(round), them.trailing_errors())).unwrap_or_default()
     }
 
     async fn wait_before(&self, number: u32) {
@@ -285,7 +278,7 @@ impl<S: Sink> Execution<'_, S> {
                 (TestStatus::Error, format!("setup did not end: {why}"))
             }
             (None, Go::SetupFailed(why)) => {
-                let (number, ..) = self.tries(&test.name, round);
+                let number = self.so_far(&test.name, round).0.attempts + 1;
                 let message = format!("setup failed: {why}");
                 let attempt = not_run(round, number, TestStatus::Failed, Cause::Setup, message);
                 let stage = Stage::Test(test.name.clone());
@@ -315,19 +308,16 @@ impl<S: Sink> Execution<'_, S> {
 
     /// Whether setup was started and teardown has not been tried since.
     fn teardown_is_due(&self) -> bool {
-        let run = &self.state().run;
-        let attempts = run.teardown.get(run.stages_before.1..).unwrap_or_default();
-        let ended = attempts.last().is_some_and(|a| a.status != TestStatus::Error);
-        run.setup.len() > run.stages_before.0
-            && !ended
-            && trailing_errors(attempts) < PLATFORM_ERRORS
+        let Run { setup, teardown, .. } = &self.state().run;
+        let ended = teardown.last_status().is_some_and(|status| status != TestStatus::Error);
+        setup.is_tried() && !ended && teardown.trailing_errors() < PLATFORM_ERRORS
     }
 
     async fn tear_down(&self) {
         // Neither a cancellation nor the run's deadline stops it: it has a deadline of its own.
         let never = CancellationToken::new();
         while self.teardown_is_due() && !self.stop.is_cancelled() {
-            let number = self.state().run.teardown.len() as u32 + 1;
+            let number = self.state().run.teardown.round(1).attempts + 1;
             self.attempt(Stage::Teardown, 1, number, self.teardown_timeout, None, &never).await;
         }
     }
@@ -346,7 +336,12 @@ impl<S: Sink> Execution<'_, S> {
         End::Finished(self.sink.end(end).await)
     }
 
-    /// Runs one attempt and tells of it.
+    /// Runs one attempt and tells of it: of its start when it starts, which is when a slot is free for
+    /// it. One that is cancelled, too late or stopped while it waits never was.
+    ///
+    /// The start is queued for the store as the guest starts, not before, and nobody waits until it is
+    /// durable. So a kill may undo it; the attempt was then never heard of, and its number is given
+    /// again. What is stored of an attempt begins with its start, as the store keeps the order.
     async fn attempt(
         &self,
         stage: Stage,
@@ -356,19 +351,54 @@ impl<S: Sink> Execution<'_, S> {
         not_after: Option<Instant>,
         cancel: &CancellationToken,
     ) {
+        let (begin, mut begun) = oneshot::channel();
+        let order = self.order(stage.clone(), round, number, timeout, not_after, cancel);
+        // An error means that nobody waits for it any more.
+        let mut attempt = pin!(self.sandbox.attempt(order, move || _ = begin.send(())));
+        let ended = tokio::select! {
+            biased;
+            attempt = &mut attempt => Some(attempt),
+            Ok(()) = &mut begun => None,
+            () = self.stop.cancelled() => return,
+        };
         let started = EventKind::AttemptStarted { stage: stage.clone(), round, number };
-        self.tell(started).await;
+        let attempt = match ended {
+            None => tokio::join!(attempt, self.tell(started)).0,
+            // It was so short that both are seen at once.
+            Some(attempt) if begun.try_recv().is_ok() => {
+                self.tell(started).await;
+                attempt
+            }
+            Some(attempt) if attempt.status == TestStatus::Error => attempt,
+            Some(_) => return,
+        };
+        if let Some(detail) = &attempt.detail
+            && attempt.status == TestStatus::Passed
+            && !detail.values.is_empty()
+        {
+            merge(Arc::make_mut(&mut self.state().values), &detail.values);
+        }
+        self.tell(EventKind::AttemptFinished { stage, attempt: Box::new(attempt) }).await;
+    }
+
+    fn order(
+        &self,
+        stage: Stage,
+        round: u32,
+        number: u32,
+        timeout: Duration,
+        not_after: Option<Instant>,
+        cancel: &CancellationToken,
+    ) -> AttemptOrder {
         let (run, values) = {
             let state = self.state();
             (state.run.spec.id, Arc::clone(&state.values))
         };
-        let live = self
-            .hub
-            .as_ref()
-            .and_then(|hub| hub.attempt_started(run, stage.clone(), round, number));
-        let order = AttemptOrder {
+        let hub = self.hub.as_ref();
+        let live = hub.and_then(|hub| hub.attempt_started(run, stage.clone(), round, number));
+        AttemptOrder {
             component: self.component.clone(),
-            stage: stage.clone(),
+            stage,
             round,
             number,
             policy: Arc::clone(&self.policy),
@@ -379,15 +409,7 @@ impl<S: Sink> Execution<'_, S> {
             not_after,
             cancel: cancel.clone(),
             live,
-        };
-        let attempt = self.sandbox.attempt(order, || ()).await;
-        if let Some(detail) = &attempt.detail
-            && attempt.status == TestStatus::Passed
-            && !detail.values.is_empty()
-        {
-            merge(Arc::make_mut(&mut self.state().values), &detail.values);
         }
-        self.tell(EventKind::AttemptFinished { stage, attempt: Box::new(attempt) }).await;
     }
 
     async fn tell(&self, kind: EventKind) {
@@ -443,11 +465,6 @@ enum Go {
     Cancelled,
 }
 
-/// How many errors came last.
-fn trailing_errors(attempts: &[Attempt]) -> usize {
-    attempts.iter().rev().take_while(|attempt| attempt.status == TestStatus::Error).count()
-}
-
 /// An attempt that did not run, or of which nothing is known.
 fn not_run(round: u32, number: u32, status: TestStatus, cause: Cause, message: String) -> Attempt {
     Attempt {
@@ -456,7 +473,7 @@ fn not_run(round: u32, number: u32, status: TestStatus, cause: Cause, message: S
         status,
         cause: Some(cause),
         soft: false,
-        message: Some(message),
+        message: Some(short(&message, Attempt::SUMMARY_MESSAGE_BYTES)),
         location: None,
         started_at: jiff::Timestamp::now(),
         duration_ms: 0,

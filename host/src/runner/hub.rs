@@ -4,14 +4,16 @@
 //! again from the store.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::model::{EventKind, LogLine, Run, RunEvent, RunId, Stage};
+use crate::model::{EventKind, LogLine, Round, Run, RunEvent, RunId, Stage, SuiteId, TestStatus};
 use crate::storage::{Storage, StorageError};
 
 /// How many events a watcher may lag behind before it reads from the store again.
@@ -41,10 +43,16 @@ type Parked = (Stage, u32, u32, mpsc::Receiver<LogLine>);
 
 /// A run that has not ended.
 struct Active {
-    run: Run,
+    suite: SuiteId,
+    /// What the attempts came to at the tests that have no verdict yet. Metrics need no more of a run.
+    tests: HashMap<String, Round>,
+    /// The same for a retry that was asked for before the run's end was heard of here.
+    again: Option<HashMap<String, Round>>,
     events: Option<broadcast::Sender<Arc<RunEvent>>>,
     lines: Option<broadcast::Sender<LiveLine>>,
     parked: Vec<Parked>,
+    /// Cancelled when it ends.
+    ended: CancellationToken,
 }
 
 /// Tells metrics and watchers of stored events.
@@ -64,26 +72,56 @@ impl Hub {
         let mut active = self.lock();
         for event in events {
             if let EventKind::RunQueued { spec } = &event.kind {
-                let run = Run::new(spec.as_ref().clone());
-                active.entry(event.run_id).or_insert_with(|| Active::new(run));
+                active.entry(event.run_id).or_insert_with(|| Active::new(spec.suite.clone()));
             }
             let Some(entry) = active.get_mut(&event.run_id) else { continue };
-            entry.run.apply(event);
-            self.metrics.run_event(&entry.run.spec.suite, event, &entry.run);
+            let round = entry.take_in(&event.kind);
+            self.metrics.run_event(&entry.suite, event, round.as_ref());
             if let Some(events) = &entry.events {
                 // An error means that nobody listens.
                 drop(events.send(Arc::clone(event)));
             }
             if matches!(event.kind, EventKind::RunFinished { .. }) {
-                active.remove(&event.run_id);
+                entry.ended.cancel();
+                match entry.again.take() {
+                    Some(tests) => {
+                        entry.tests = tests;
+                        entry.ended = CancellationToken::new();
+                    }
+                    None => _ = active.remove(&event.run_id),
+                }
             }
         }
     }
 
+    /// Makes a run known that is about to be stored.
+    pub(super) fn expect(&self, run: RunId, suite: SuiteId) {
+        self.lock().insert(run, Active::new(suite));
+    }
+
     /// Makes a run known whose first events were stored before: by an earlier process, or before it is
     /// retried.
-    pub fn adopt(&self, run: Run) {
-        self.lock().entry(run.spec.id).or_insert_with(|| Active::new(run));
+    pub fn adopt(&self, run: &Run) {
+        let adopted = Active::of(run);
+        match self.lock().entry(run.spec.id) {
+            // It has ended, as it is retried, and the end is about to be told here.
+            Entry::Occupied(mut known) => known.get_mut().again = Some(adopted.tests),
+            Entry::Vacant(vacant) => _ = vacant.insert(adopted),
+        }
+    }
+
+    /// Takes back that a run is about to be stored, or to be retried. Whoever watches it is sent away.
+    pub(super) fn forget(&self, run: RunId) {
+        if let Entry::Occupied(mut known) = self.lock().entry(run)
+            && known.get_mut().again.take().is_none()
+        {
+            known.remove().ended.cancel();
+        }
+    }
+
+    /// See [`super::Runner::ended`].
+    pub(super) fn ended(&self, run: RunId) -> Option<CancellationToken> {
+        self.lock().get(&run).map(|entry| entry.ended.clone())
     }
 
     /// Gives the sender for an attempt's lines.
@@ -167,8 +205,36 @@ impl Hub {
 }
 
 impl Active {
-    fn new(run: Run) -> Self {
-        Self { run, events: None, lines: None, parked: Vec::new() }
+    fn new(suite: SuiteId) -> Self {
+        let (events, lines, parked) = (None, None, Vec::new());
+        let ended = CancellationToken::new();
+        Self { suite, tests: HashMap::new(), again: None, events, lines, parked, ended }
+    }
+
+    fn of(run: &Run) -> Self {
+        let last_round = run.spec.repeat;
+        let open = run.tests.iter().filter_map(|test| {
+            // A test that is retried goes on with its last round.
+            let round = test.attempts.round((test.rounds_finished + 1).min(last_round));
+            let open = test.rounds_finished < last_round || test.status != TestStatus::Passed;
+            (open && round.attempts > 0).then(|| (test.name.clone(), round))
+        });
+        Self { tests: open.collect(), ..Self::new(run.spec.suite.clone()) }
+    }
+
+    /// Takes in what happened. If it is a test's verdict, gives what its attempts came to.
+    fn take_in(&mut self, kind: &EventKind) -> Option<Round> {
+        match kind {
+            EventKind::AttemptFinished { stage: Stage::Test(name), attempt } => {
+                match self.tests.get_mut(name) {
+                    Some(round) => round.push(attempt),
+                    None => self.tests.entry(name.clone()).or_default().push(attempt),
+                }
+                None
+            }
+            EventKind::TestFinished { test, .. } => self.tests.remove(test),
+            _ => None,
+        }
     }
 }
 

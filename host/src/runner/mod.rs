@@ -2,14 +2,18 @@
 //!
 //! [`Runner`] is the one way in, for HTTP, the command line and schedules alike. It stores a run,
 //! hands it to the [`dispatcher`], which alone decides what runs when, and that to an [`executor`],
-//! which alone knows in what order things happen inside a run. What happens leaves the executor as
+//! which alone knows in what order things happen inside a run. Who waits and who runs is in the
+//! [`roster`]. What happens leaves the executor as
 //! events through a [`sink`]; whoever watches gets them from the [`hub`], after they are stored.
 
 mod dispatcher;
 mod executor;
 mod headless;
 mod hub;
+mod roster;
 mod sink;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::sync::Arc;
@@ -28,7 +32,7 @@ use self::dispatcher::{Dispatcher, Message};
 use crate::compile::Compiler;
 use crate::metrics::Metrics;
 use crate::model::{
-    Digest, EventKind, Limits, PlanError, RunBounds, RunEvent, RunId, RunRequest, RunStatus,
+    Digest, EventKind, Limits, PlanError, Run, RunBounds, RunEvent, RunId, RunRequest, RunStatus,
     SuiteId, plan,
 };
 use crate::storage::{EarlierAnswer, IdempotencyKey, Storage, StorageError};
@@ -193,7 +197,7 @@ impl Runner {
         });
         for run in &unfinished {
             if let Some(run) = shared.storage.run(*run)? {
-                shared.hub.adopt(run);
+                shared.hub.adopt(&run);
             }
         }
         let dispatcher = Dispatcher::start(Arc::clone(&shared), unfinished);
@@ -226,18 +230,21 @@ impl Runner {
         let limits = limits.patched(&policy.limits);
         let id = RunId::new();
         let now = jiff::Timestamp::now();
-        let mut spec = plan(&version, request, &settings.bounds, &limits, id, 0, now)?;
+        let mut spec = plan(&version, request, &settings.bounds, &limits, id, 0, now)
+            .inspect_err(|error| self.count_refusal(error))?;
         let slot = self.dispatcher.reserve()?;
         spec.number = storage.next_run_number(&suite)?;
         let queued = EventKind::RunQueued { spec: Box::new(spec) };
         let runner = self.clone();
         to_its_end(async move {
-            match runner.append(id, queued, key).await {
-                Ok(()) => {}
-                Err(error) => match &*error {
-                    StorageError::KeyTaken(EarlierAnswer::Event { run, .. }) => return Ok(*run),
-                    _ => return Err(SubmitError::Storage(error)),
-                },
+            // Before it is stored, so that whoever sees it there can follow it.
+            runner.shared.hub.expect(id, suite);
+            if let Err(error) = runner.append(id, queued, key).await {
+                runner.shared.hub.forget(id);
+                return match &*error {
+                    StorageError::KeyTaken(EarlierAnswer::Event { run, .. }) => Ok(*run),
+                    _ => Err(SubmitError::Storage(error)),
+                };
             }
             runner.dispatcher.send(Message::Submitted { run: id, slot }).await;
             Ok(id)
@@ -261,14 +268,15 @@ impl Runner {
         .await
     }
 
-    /// Runs the tests of a finished run again that failed or ended in error, as further attempts.
-    /// Gives their names.
+    /// Runs the tests of a finished run again that failed or ended in error, as further attempts. Gives
+    /// the number of the event that says so, which a repeated request with the same key gives again: the
+    /// run as it was after that event is the answer to both.
     pub async fn retry(
         &self,
         run: RunId,
         by: Option<String>,
         key: Option<IdempotencyKey>,
-    ) -> Result<Vec<String>, ControlError> {
+    ) -> Result<u64, ControlError> {
         let runner = self.clone();
         to_its_end(async move { runner.retry_once(run, by, key).await }).await
     }
@@ -278,31 +286,38 @@ impl Runner {
         run: RunId,
         by: Option<String>,
         key: Option<IdempotencyKey>,
-    ) -> Result<Vec<String>, ControlError> {
-        let storage = &self.shared.storage;
+    ) -> Result<u64, ControlError> {
+        let Shared { storage, hub, settings, retrying, .. } = &*self.shared;
         // One at a time, so that of two requests the second finds the run queued.
-        let _one = self.shared.retrying.lock().await;
-        let folded = storage.run(run)?.ok_or(ControlError::NoRun(run))?;
-        let tests = folded.to_retry();
+        let _one = retrying.lock().await;
         if let Some(key) = &key
-            && storage.earlier_answer(key)?.is_some()
+            && let Some(EarlierAnswer::Event { seq, .. }) = storage.earlier_answer(key)?
         {
-            return Ok(tests);
+            return Ok(seq);
         }
+        let folded = storage.run(run)?.ok_or(ControlError::NoRun(run))?;
         if !folded.status.is_terminal() {
             return Err(ControlError::NotEnded);
         }
+        let tests = folded.to_retry();
         if tests.is_empty() {
             return Err(ControlError::NothingToRetry);
         }
+        let planned = settings.bounds.check_attempts(folded.attempts_with(&tests));
+        planned.inspect_err(|error| self.count_refusal(error)).map_err(SubmitError::Plan)?;
         let slot = self.dispatcher.reserve()?;
-        let request = EventKind::RetryRequested { tests: tests.clone(), by };
-        self.append(run, request, key).await.map_err(SubmitError::Storage)?;
-        if let Some(run) = storage.run(run)? {
-            self.shared.hub.adopt(run);
-        }
+        let request = EventKind::RetryRequested { tests, by };
+        let seq =
+            reopen(hub, storage, &folded, request, key).await.map_err(SubmitError::Storage)?;
         self.dispatcher.send(Message::Submitted { run, slot }).await;
-        Ok(tests)
+        Ok(seq)
+    }
+
+    /// Counts a request that was refused because of a bound.
+    fn count_refusal(&self, error: &PlanError) {
+        if let PlanError::TooManyAttempts { .. } = error {
+            self.shared.metrics.server_limit_hit("max_planned_attempts");
+        }
     }
 
     async fn append(
@@ -310,7 +325,7 @@ impl Runner {
         run: RunId,
         kind: EventKind,
         key: Option<IdempotencyKey>,
-    ) -> Result<(), Arc<StorageError>> {
+    ) -> Result<u64, Arc<StorageError>> {
         sink::stored(self.shared.storage.append(run, kind, key).await).await
     }
 
@@ -323,6 +338,12 @@ impl Runner {
     ) -> Option<BoxStream<'static, Result<Arc<RunEvent>, Arc<StorageError>>>> {
         let most = self.shared.settings.watchers_per_run;
         Hub::watch(&self.shared.hub, self.shared.storage.clone(), run, after, most)
+    }
+
+    /// Cancelled when the run has ended and its end is stored; none if it has ended already, or there is no
+    /// such run. Costs nothing while the run is under way, as [`Runner::watch`] does.
+    pub fn ended(&self, run: RunId) -> Option<CancellationToken> {
+        self.shared.hub.ended(run)
     }
 
     /// Log lines of a run's attempts as they come. Lossy for slow readers; ends with the run. None if
@@ -351,6 +372,20 @@ impl Runner {
             tracing::warn!(running, "runs are still under way; they continue after the restart");
         }
     }
+}
+
+/// Stores that a run that has ended goes on, and gives the event's number. The hub knows of it before it
+/// is stored: whoever sees it there can follow it.
+async fn reopen(
+    hub: &Hub,
+    storage: &Storage,
+    run: &Run,
+    request: EventKind,
+    key: Option<IdempotencyKey>,
+) -> Result<u64, Arc<StorageError>> {
+    hub.adopt(run);
+    let stored = sink::stored(storage.append(run.spec.id, request, key).await).await;
+    stored.inspect_err(|_| hub.forget(run.spec.id))
 }
 
 /// Does work that must not stop half-way, whether or not whoever asked still waits: between storing a

@@ -24,18 +24,18 @@ impl Sink for StorageSink {
     /// Does not wait until the event is durable: the store keeps the order, and nobody hears of the
     /// event before it is. Waiting would cost a disk flush for each attempt.
     async fn send(&self, kind: EventKind) {
-        drop(self.storage.append(self.run, kind, None).await);
+        self.storage.tell(self.run, kind).await;
     }
 
     async fn end(&self, kind: EventKind) -> Result<(), Arc<StorageError>> {
-        stored(self.storage.append(self.run, kind, None).await).await
+        stored(self.storage.append(self.run, kind, None).await).await.map(drop)
     }
 }
 
-/// Waits until an appended event is durable.
-pub(super) async fn stored(receipt: Receipt) -> Result<(), Arc<StorageError>> {
+/// Waits until an appended event is durable, and gives its number.
+pub(super) async fn stored(receipt: Receipt) -> Result<u64, Arc<StorageError>> {
     match receipt.await {
-        Ok(result) => result.map(drop),
+        Ok(result) => result,
         Err(_) => Err(Arc::new(StorageError::Broken("it is closed".into()))),
     }
 }

@@ -21,6 +21,8 @@ const PAGE_BYTES: usize = 32 << 10;
 #[derive(Clone)]
 pub(super) struct Standing {
     seq: u64,
+    /// When its last event happened.
+    at: Timestamp,
     summary: RunSummary,
 }
 
@@ -79,7 +81,8 @@ impl Batch {
         touched.now.seq += 1;
         let seq = touched.now.seq;
         event.seq = seq;
-        runs::apply(&mut touched.now.summary, &event);
+        let last = std::mem::replace(&mut touched.now.at, event.at);
+        runs::apply(&mut touched.now.summary, &event, last);
         touched.push(seq, &json);
         if let Some((key, record)) = detail {
             values::put(&mut self.writes, &key, &record);
@@ -143,7 +146,8 @@ impl Batch {
         };
         let now = match (&before, first) {
             (None, Some(spec)) => {
-                Standing { seq: 0, summary: Run::new(spec.as_ref().clone()).summary() }
+                let summary = Run::new(spec.as_ref().clone()).summary();
+                Standing { seq: 0, at: event.at, summary }
             }
             (Some(before), None) => before.clone(),
             _ => return Err(StorageError::Misplaced(run)),
@@ -231,12 +235,9 @@ impl Touched {
 }
 
 fn read_standing(shared: &Shared, run: RunId) -> Result<Option<Standing>, StorageError> {
-    match runs::summary(&shared.database, run)? {
-        Some(summary) => {
-            Ok(Some(Standing { seq: runs::last_seq(&shared.database, run)?, summary }))
-        }
-        None => Ok(None),
-    }
+    let Some(summary) = runs::summary(&shared.database, run)? else { return Ok(None) };
+    let (seq, at) = runs::last_event(&shared.database, run)?.unwrap_or((0, summary.created_at));
+    Ok(Some(Standing { seq, at, summary }))
 }
 
 /// Puts a summary, and moves the run in the lists where it stands elsewhere than before.

@@ -9,6 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::{IdempotencyKey, StorageError, keys, record, runs};
 use crate::model::{AttemptDetail, Digest, EventKind, RunEvent, RunId, SuiteId, SuiteVersion};
 
+/// Lines of log and other items from which on the detail of an attempt counts as large.
+const LARGE_DETAIL: usize = 100;
+
 /// Where the answer to an event goes.
 pub(super) type EventReply = oneshot::Sender<Result<u64, Arc<StorageError>>>;
 /// Where the answer to a change of a suite goes.
@@ -35,6 +38,8 @@ pub(super) struct Append {
     /// What the attempt's artifacts hold.
     pub(super) contents: Vec<(Digest, Bytes)>,
     pub(super) key: Option<IdempotencyKey>,
+    /// Whether somebody waits until it is durable.
+    pub(super) awaited: bool,
     /// The room it takes in the queue until it is stored.
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
@@ -46,16 +51,27 @@ pub(super) enum Change {
     Delete { suite: SuiteId },
 }
 
+/// Whether an event takes long to be made ready: milliseconds for a log of many lines.
+pub(super) fn is_large(kind: &EventKind) -> bool {
+    let EventKind::AttemptFinished { attempt, .. } = kind else { return false };
+    attempt.detail.as_ref().is_some_and(|detail| {
+        let AttemptDetail { log, spans, sub_results, exchanges, .. } = detail.as_ref();
+        log.len() + spans.len() + sub_results.len() + exchanges.len() > LARGE_DETAIL
+    })
+}
+
 impl Append {
-    /// Takes what is stored apart out of an event.
+    /// Takes what is stored apart out of an event, which happened at `at`.
     pub(super) fn new(
         run_id: RunId,
         mut kind: EventKind,
         key: Option<IdempotencyKey>,
+        at: Timestamp,
     ) -> Result<Self, StorageError> {
         let mut detail = None;
         let mut contents = Vec::new();
         if let EventKind::AttemptFinished { stage, attempt } = &mut kind {
+            attempt.cut();
             if let Some(taken) = attempt.detail.take()
                 && *taken != AttemptDetail::default()
             {
@@ -66,9 +82,9 @@ impl Append {
                 contents.push((artifact.digest, std::mem::take(&mut artifact.content)));
             }
         }
-        let event = RunEvent { run_id, seq: 0, at: Timestamp::now(), kind };
+        let event = RunEvent { run_id, seq: 0, at, kind };
         let json = runs::event_json(&event)?;
-        Ok(Self { event, json, detail, contents, key, room: None })
+        Ok(Self { event, json, detail, contents, key, awaited: true, room: None })
     }
 
     /// Bytes that it holds while it waits.
@@ -102,6 +118,14 @@ impl Message {
             Self::Append(append, _) => append.asks_for_work(),
             Self::Change(..) => true,
             Self::Close => false,
+        }
+    }
+
+    /// Whether somebody waits until it is stored.
+    pub(super) fn is_awaited(&self) -> bool {
+        match self {
+            Self::Append(append, _) => append.awaited,
+            Self::Change(..) | Self::Close => true,
         }
     }
 

@@ -77,6 +77,9 @@ pub struct StorageSettings {
     pub idempotency_ttl_ms: u64,
     /// How many Idempotency-Keys are remembered: 100,000. The oldest go first.
     pub idempotency_keys: u64,
+    /// How many attempts a run that is read holds, in sum over its tests: 10,000. Each test has the same
+    /// share, its last ones, and at least one; all of a test are read with the test alone.
+    pub attempts_shown: usize,
 }
 
 impl Default for StorageSettings {
@@ -88,6 +91,7 @@ impl Default for StorageSettings {
             queue_bytes: 64 << 20,
             idempotency_ttl_ms: 86_400_000,
             idempotency_keys: 100_000,
+            attempts_shown: 10_000,
         }
     }
 }
@@ -278,7 +282,7 @@ impl Storage {
             closing: AtomicBool::new(false),
             _lock: lock,
         });
-        let ledger = Ledger::new(shared.clone(), receiver, on_stored);
+        let ledger = Ledger::new(shared.clone(), receiver, on_stored)?;
         let thread = thread::Builder::new().name("ledger".into()).spawn(|| ledger.run())?;
         let worker = Worker { shared, thread: Mutex::new(Some(thread)) };
         Ok(Self(Arc::new(Inner { queue: sender, room, worker })))
@@ -357,9 +361,26 @@ impl Storage {
         kind: EventKind,
         key: Option<IdempotencyKey>,
     ) -> Receipt {
+        self.enqueue(run, kind, key, true).await
+    }
+
+    /// Queues an event for storing as [`Storage::append`] does, for those who do not wait until it is
+    /// durable. It may be stored some milliseconds later, together with others.
+    pub async fn tell(&self, run: RunId, kind: EventKind) {
+        drop(self.enqueue(run, kind, None, false).await);
+    }
+
+    async fn enqueue(
+        &self,
+        run: RunId,
+        kind: EventKind,
+        key: Option<IdempotencyKey>,
+        awaited: bool,
+    ) -> Receipt {
         let (reply, receipt) = oneshot::channel();
         match self.prepare(run, kind, key).await {
-            Ok(append) => {
+            Ok(mut append) => {
+                append.awaited = awaited;
                 let message = Message::Append(Box::new(append), reply);
                 if let Err(refused) = self.0.queue.send(message).await {
                     refused.0.fail(&self.shared().ended());
@@ -377,7 +398,14 @@ impl Storage {
         kind: EventKind,
         key: Option<IdempotencyKey>,
     ) -> Result<Append, StorageError> {
-        let mut append = Append::new(run, kind, key)?;
+        let at = Timestamp::now();
+        let mut append = if message::is_large(&kind) {
+            // Off the task that asks: it has other attempts to look after.
+            let append = tokio::task::spawn_blocking(move || Append::new(run, kind, key, at));
+            append.await.map_err(io::Error::other)??
+        } else {
+            Append::new(run, kind, key, at)?
+        };
         if append.asks_for_work() {
             self.shared().check_new_work()?;
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::durable::Database;
 use super::{Page, Paged, RunQuery, Storage, StorageError, cursor, keys, record, values};
 use crate::model::{
-    AttemptDetail, Counts, EventKind, Run, RunEvent, RunId, RunStatus, RunSummary, Stage,
+    Attempt, AttemptDetail, Counts, EventKind, Run, RunEvent, RunId, RunStatus, RunSummary, Stage,
 };
 
 /// An event as a page holds it: the key tells run and number.
@@ -53,17 +53,54 @@ impl Storage {
         Ok(events)
     }
 
-    /// The fold of all events of a run; none if there is no such run.
+    /// The fold of all events of a run, with the last [`StorageSettings::attempts_shown`] attempts; none
+    /// if there is no such run.
     pub fn run(&self, run: RunId) -> Result<Option<Run>, StorageError> {
+        self.run_as_of(run, u64::MAX)
+    }
+
+    /// The same as it was after the event with the number `seq`.
+    pub fn run_as_of(&self, run: RunId, seq: u64) -> Result<Option<Run>, StorageError> {
+        let most = self.shared().settings.attempts_shown.max(1);
+        let mut folded: Option<Run> = None;
+        self.each_event(run, seq, |event| match &mut folded {
+            Some(folded) => folded.apply(event),
+            None => folded = Run::fold([event]).map(|run| run.keeping(most)),
+        })?;
+        Ok(folded)
+    }
+
+    /// Gives every attempt of a run that ended with the event `up_to` or before, in the order in which
+    /// they ended, without details.
+    pub fn attempts(
+        &self,
+        run: RunId,
+        up_to: u64,
+        mut take: impl FnMut(&Stage, &Attempt),
+    ) -> Result<(), StorageError> {
+        self.each_event(run, up_to, |event| {
+            if let EventKind::AttemptFinished { stage, attempt } = &event.kind {
+                take(stage, attempt);
+            }
+        })
+    }
+
+    fn each_event(
+        &self,
+        run: RunId,
+        up_to: u64,
+        mut take: impl FnMut(&RunEvent),
+    ) -> Result<(), StorageError> {
         /// Some pages at a time, so that a long run's events are not all in memory at once.
-        const EVENTS: usize = 1000;
-        let mut events = self.events(run, 0, EVENTS)?;
-        let Some(mut folded) = Run::fold(&events) else { return Ok(None) };
-        while events.len() == EVENTS {
-            events = self.events(run, folded.last_seq, EVENTS)?;
-            events.iter().for_each(|event| folded.apply(event));
+        const EVENTS: u64 = 1000;
+        let mut after = 0;
+        while after < up_to {
+            let events = self.events(run, after, EVENTS.min(up_to - after) as usize)?;
+            let Some(last) = events.last() else { break };
+            after = last.seq;
+            events.iter().for_each(&mut take);
         }
-        Ok(Some(folded))
+        Ok(())
     }
 
     /// What lists show of a run.
@@ -123,13 +160,16 @@ pub(super) fn summary(database: &Database, run: RunId) -> Result<Option<RunSumma
     record.map(|bytes| record::decode(&bytes)).transpose()
 }
 
-/// The number of the last event, be it durable or not; 0 if there is none.
-pub(super) fn last_seq(database: &Database, run: RunId) -> Result<u64, StorageError> {
+/// Number and time of the last event, be it durable or not; none if there is none.
+pub(super) fn last_event(
+    database: &Database,
+    run: RunId,
+) -> Result<Option<(u64, Timestamp)>, StorageError> {
     let start = keys::pages(run);
-    let Some(last) = database.scan(&start).next_back() else { return Ok(0) };
+    let Some(last) = database.scan(&start).next_back() else { return Ok(None) };
     let (key, head) = last?;
-    let (first, page) = read_page(database, run, &key, head)?;
-    Ok(first + page.len() as u64 - 1)
+    let (_, page) = read_page(database, run, &key, head)?;
+    Ok(page.last().map(|event| (event.seq, event.at)))
 }
 
 /// The first event of the page that holds the event after `after`.
@@ -173,12 +213,14 @@ fn read_page(
     Ok((first, (first..).zip(stored).map(event).collect()))
 }
 
-/// Takes an event into a summary; the same as the summary of the fold.
-pub(super) fn apply(summary: &mut RunSummary, event: &RunEvent) {
+/// Takes an event into a summary; the same as the summary of the fold. The event before it happened at
+/// `last`.
+pub(super) fn apply(summary: &mut RunSummary, event: &RunEvent, last: Timestamp) {
     match &event.kind {
         EventKind::RunStarted => {
             summary.status = RunStatus::Running;
             summary.started_at.get_or_insert(event.at);
+            summary.activity.begin(event.at, last);
         }
         EventKind::RetryRequested { .. } => {
             summary.status = RunStatus::Queued;
@@ -188,6 +230,7 @@ pub(super) fn apply(summary: &mut RunSummary, event: &RunEvent) {
         EventKind::RunFinished { status, counts, .. } => {
             summary.status = *status;
             summary.finished_at = Some(event.at);
+            summary.activity.end(event.at);
             summary.counts = *counts;
         }
         EventKind::RunQueued { .. }

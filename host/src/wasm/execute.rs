@@ -219,14 +219,22 @@ fn bound(store: &mut Store<State>, limits: &Limits, metered: bool, deadline: &Sh
         _ = store.set_fuel(fuel);
     }
     let deadline = deadline.clone();
+    let mut resumed = false;
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         if deadline.remaining().is_zero() {
             return Err(DeadlinePassed.into());
         }
+        // A guest that yielded is asked again as soon as it goes on, and only then has its tick: with
+        // many guests on a thread, most deadlines pass while the guest waits for its turn, and a tick
+        // of each would hold up those behind it.
+        resumed = !resumed;
+        if !resumed {
+            return Ok(UpdateDeadline::Continue(1));
+        }
         // Not `UpdateDeadline::Yield`: that wakes itself at once, and tokio would run it again before
         // everybody else (wasmtime#10667).
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        Ok(UpdateDeadline::YieldCustom(0, Box::pin(tokio::task::yield_now())))
     });
 }
 

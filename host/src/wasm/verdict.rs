@@ -46,6 +46,7 @@ pub(super) fn of_attempt(round: u32, number: u32, mut execution: Execution) -> A
         ));
     }
     let mut detail = AttemptDetail {
+        whole: None,
         log: std::mem::take(&mut log.lines),
         log_dropped_bytes: log.dropped_bytes,
         backtrace,

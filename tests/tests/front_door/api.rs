@@ -131,6 +131,10 @@ async fn a_policy_that_cannot_be_is_refused_with_what_is_wrong() {
         (json!({"allow_tcp": ["localhost"]}), "allow_tcp"),
         (json!({"limits": {"memry_bytes": 1}}), "memry_bytes"),
         (json!({"limits": {"memory_bytes": -1}}), "memory_bytes"),
+        (json!({"limits": {"memory_bytes": 2_u64 << 30}}), "sandbox.max_memory_bytes"),
+        (json!({"limits": {"timeout_ms": 0}}), "limits.timeout_ms: 0 cannot be"),
+        (json!({"limits": {"timeout_ms": 900_001}}), "limits.max_timeout_ms"),
+        (json!({"limits": {"instances": 0}}), "limits.instances"),
         (json!({"config": {"a": 1}}), "config.a"),
     ] {
         let detail = client.put(path, &policy).await.problem(422);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use handoff_tests::{Handoff, Server, Settings, Target, guest_file};
+use handoff_tests::{Handoff, Server, Settings, Target, guest_file, patiently};
 use serde_json::{Value, json};
 
 use crate::steps;
@@ -140,6 +140,48 @@ async fn waiting_too_long_and_detaching_leave_the_run_alone() {
     assert_eq!(client.finished(id.trim()).await["status"], "passed");
     let first = client.json("/suites/default/steps/runs/1").await;
     assert_eq!(client.finished(first["id"].as_str().unwrap()).await["status"], "passed");
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_and_stays_away_ends_the_command_and_not_the_run() {
+    let target = Target::start().await;
+    let mut server = steps::server(Settings::default(), &target).await;
+    let held = "run steps --away 100ms --param run=a --param path-step-2=/hold/a";
+    let mut run = at(&server, held).start();
+    run.wait_for("step-1").await;
+    steps::wait_until_held(&target, "a", 1).await;
+    server.kill9().await;
+    let told = run.ended().await.failure(96);
+    assert_says(&told, &["was away for 100ms", "goes on when it is back"]);
+    target.release("a");
+    let server = server.restart().await;
+    let client = server.client();
+    let first = client.json("/suites/default/steps/runs/1").await;
+    assert_eq!(client.finished(first["id"].as_str().unwrap()).await["status"], "passed");
+}
+
+#[tokio::test]
+async fn a_run_that_the_platform_cannot_carry_out_ends_the_command_with_a_code_of_its_own() {
+    let target = Target::start().await;
+    // Nothing compiled is kept, so that the component itself is needed.
+    let settings = Settings::default().flag("compile-loaded", 0).flag("compile-cache-bytes", 0);
+    let server = steps::server(settings.flag("runner-concurrent-runs", 1), &target).await;
+    let client = server.client();
+    let version = client.upload_guest("noop").await;
+    client.submit("steps", &steps::held("a")).await;
+    steps::wait_until_held(&target, "a", 1).await;
+    let run = at(&server, "run noop").start();
+    patiently("the run is queued", async {
+        while client.get("/suites/default/noop/runs/1").await.status != 200 {}
+    })
+    .await;
+    // A disk that lost a file.
+    let digest = version["suite"]["version"].as_str().unwrap().trim_start_matches("sha256:");
+    let component = server.data().join("blobs").join(&digest[..2]).join(digest);
+    std::fs::remove_file(component).unwrap();
+    target.release("a");
+    run.ended().await.expect(102);
+    assert_eq!(client.json("/suites/default/noop/runs/1").await["status"], "error");
 }
 
 #[tokio::test]

@@ -46,6 +46,31 @@ async fn a_run_under_way_ends_before_the_server_does() {
 }
 
 #[tokio::test]
+async fn a_further_signal_ends_the_server_at_once_and_its_run_continues_after_the_restart() {
+    let target = Target::start().await;
+    let mut server = server(Settings::default(), &target).await;
+    let client = server.client();
+    let run = client.submit("steps", &held("a")).await;
+    let mut events = client.events(&run, 0).await;
+    patiently("the first test is stored", async {
+        while events.next().await.expect("the run goes on").name != "test_finished" {}
+    })
+    .await;
+    wait_until_held(&target, "a", 1).await;
+    server.sigterm();
+    wait_until_draining(&client).await;
+    server.sigterm();
+    assert_eq!(server.ended().await.code(), Some(130));
+    let server = server.restart().await;
+    wait_until_held(&target, "a", 2).await;
+    target.release("a");
+    assert_eq!(server.client().finished(&run).await["status"], "passed");
+    let seen = target.seen();
+    let first = of_run(&seen, "a").into_iter().filter(|request| request.query["test"] == "step-1");
+    assert_eq!(first.count(), 1, "a finished test does not run again");
+}
+
+#[tokio::test]
 async fn a_server_that_drains_takes_no_new_run() {
     let target = Target::start().await;
     let mut server = server(Settings::default(), &target).await;

@@ -3,7 +3,7 @@
 use handoff_tests::{Client, Seen, Server, Settings, Target, patiently};
 use serde_json::{Value, json};
 
-use crate::results::{array, assert_says, attempt, log, test, text};
+use crate::results::{array, assert_says, attempt, log, metric, test, text};
 
 /// A server with a suite whose tests may ask the target.
 async fn server(settings: Settings, guest: &str, target: &Target) -> (Server, Client) {
@@ -175,6 +175,86 @@ async fn a_run_that_is_stopped_in_the_queue_never_starts() {
     target.release("a");
     assert_eq!(client.finished(&first).await["status"], "passed");
     assert!(target.seen().iter().all(|request| request.query["run"] == "a"));
+}
+
+#[tokio::test]
+async fn an_attempt_begins_when_it_has_its_slot() {
+    let target = Target::start().await;
+    let settings = Settings::default().flag("sandbox-concurrent-attempts", 1);
+    let (_server, client) = server(settings, "steps", &target).await;
+    let holder = held(&client, &target, "a").await;
+    // The only slot is taken: of two runs that wait for it, one is stopped.
+    let stopped = client.submit("steps", &json!({"params": {"run": "b"}})).await;
+    let waiting = client.submit("steps", &json!({"params": {"run": "c"}})).await;
+    for run in [&stopped, &waiting] {
+        let mut events = client.events(run, 0).await;
+        patiently("the run starts", events.wait_for("run_started")).await;
+    }
+    client.post(&format!("/runs/{stopped}/cancel"), &json!({})).await;
+    let run = client.finished(&stopped).await;
+    assert_eq!((&run["status"], &run["counts"]["cancelled"]), (&json!("cancelled"), &json!(5)));
+    for stage in ["setup", "teardown"] {
+        assert_eq!(run[stage], Value::Null, "what never had a slot never was: {run:#}");
+    }
+    target.release("a");
+    assert_eq!(client.finished(&holder).await["status"], "passed");
+    // Ended before the slot was free.
+    let earlier = text(&run["finished_at"]).trim_end_matches('Z').to_owned();
+    let run = client.finished(&waiting).await;
+    assert_eq!(run["status"], "passed", "{run:#}");
+    let mut events = client.events(&waiting, 0).await;
+    let started = patiently("the attempt starts", events.wait_for("attempt_started")).await;
+    let times = [&started.data["at"], &run["setup"]["attempts"][0]["started_at"]];
+    let is_later = |at: &&Value| text(at).trim_end_matches('Z') > earlier.as_str();
+    assert!(times.iter().all(is_later), "{times:?}, and the slot was free after {earlier}");
+}
+
+#[tokio::test]
+async fn a_teardown_has_its_turn_before_what_came_after_it() {
+    let target = Target::start().await;
+    let settings = Settings::default().flag("sandbox-concurrent-attempts", 1);
+    let (_server, client) = server(settings, "steps", &target).await;
+    let stopped = held(&client, &target, "a").await;
+    // Takes the only slot as soon as it is free, and does not let it go.
+    let greedy = json!({"params": {"run": "b", "path-step-1": "/hold/b"}});
+    let greedy = client.submit("steps", &greedy).await;
+    client.post(&format!("/runs/{stopped}/cancel"), &json!({})).await;
+    let run = client.finished(&stopped).await;
+    assert_eq!(
+        (&run["status"], &run["teardown"]["status"]),
+        (&json!("cancelled"), &json!("passed"))
+    );
+    let is_held = |seen: &[Seen]| seen.iter().any(|request| request.path == "/hold/b");
+    target.wait_for("the other run has its turn", is_held).await;
+    target.release("b");
+    assert_eq!(client.finished(&greedy).await["status"], "passed");
+}
+
+#[tokio::test]
+async fn runs_that_are_stopped_in_the_queue_make_room_and_end_while_no_run_ends() {
+    let target = Target::start().await;
+    let settings = Settings::default().flag("runner-concurrent-runs", 1).flag("runner-queue", 40);
+    let (_server, client) = server(settings, "steps", &target).await;
+    let first = held(&client, &target, "a").await;
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        waiting.push(client.submit("steps", &json!({"params": {"run": "b"}})).await);
+    }
+    client.send(client.run_request("steps", &json!({}))).await.problem(429);
+    for run in &waiting {
+        let answer = client.post(&format!("/runs/{run}/cancel"), &json!({})).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    for run in &waiting {
+        let run = client.finished(run).await;
+        assert_eq!((&run["status"], &run["counts"]["cancelled"]), (&json!("cancelled"), &json!(5)));
+        assert_eq!((&run["started_at"], &run["duration_ms"]), (&Value::Null, &Value::Null));
+    }
+    let series = "handoff_queue_wait_seconds_count";
+    assert_eq!(metric(&client, series).await, 1, "no executor took them");
+    client.submit("steps", &json!({"params": {"run": "c"}})).await;
+    target.release("a");
+    assert_eq!(client.finished(&first).await["status"], "passed");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 mod api;
 mod attempts;
 mod cli;
+mod clients;
 mod components;
 mod debug_info;
 mod drain;
@@ -19,6 +20,7 @@ mod kill;
 mod leaving;
 mod lifecycle;
 mod limits;
+mod long_runs;
 mod network;
 mod openapi;
 mod outcomes;

@@ -316,6 +316,16 @@ async fn a_secret_is_seen_nowhere() {
     let detail = detail(&client, &run, "leaks_the_secret").await;
     assert_eq!(detail["sub_results"][0]["name"], "part ***");
     assert_eq!(detail["spans"][0]["attributes"]["secret"], "***");
+    // A file that is shorter for what was masked in it says its own size.
+    let artifacts = format!("/runs/{}/artifacts", text(&run["id"]));
+    let files = client.list(&artifacts).await;
+    let leak = files.iter().find(|file| file["name"] == "leak.txt").expect("it is kept");
+    let answer = client.get(&format!("{artifacts}/{}", leak["number"])).await;
+    assert_eq!(
+        (&leak["size_bytes"], &answer.headers["content-length"]),
+        (&json!(3), &"3".parse().unwrap())
+    );
+    assert_eq!(answer.expect(StatusCode::OK), "***");
 }
 
 #[tokio::test]

@@ -40,6 +40,45 @@ async fn a_setting_that_is_wrong_is_named_with_where_it_came_from() {
     assert!(flag.run().await.failure(2).contains("runner-quue"));
 }
 
+#[tokio::test]
+async fn a_setting_that_cannot_be_is_refused_with_what_is_allowed() {
+    let home = tempfile::tempdir().unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    for (key, value, allowed) in [
+        ("sandbox.limits.timeout_ms", "0", "from 1 to"),
+        ("sandbox.tick_us", "0", "from 1 to 1000000"),
+        ("sandbox.concurrent_attempts", "0", "from 1 to 100000"),
+        ("runner.concurrent_runs", "0", "from 1 to"),
+        ("runner.bounds.max_attempts", "0", "from 1 to"),
+        ("http.header_timeout_ms", "18446744073709551615", "from 1 to"),
+        (
+            "sandbox.limits.memory_bytes",
+            "2147483648",
+            "sandbox.max_memory_bytes, which is 1073741824",
+        ),
+    ] {
+        let flag = format!("--{}", key.replace(['.', '_'], "-"));
+        let given = Handoff::new(&[&serve[..], &[&flag, value]].concat()).directory(home.path());
+        let told = given.run().await.failure(2);
+        for word in [key, &flag, value, allowed] {
+            assert!(told.contains(word), "{told:?} does not say {word:?}");
+        }
+    }
+    let noop = guest_file("noop");
+    let noop = noop.to_str().unwrap();
+    let file = format!("[[suites]]\nfile = {noop:?}\npolicy.limits.timeout_ms = 0\n");
+    std::fs::write(home.path().join("handoff.toml"), file).unwrap();
+    let told = Handoff::new(&serve).directory(home.path()).run().await.failure(2);
+    for word in ["suites.policy.limits.timeout_ms", noop, "handoff.toml", "from 1 to"] {
+        assert!(told.contains(word), "{told:?} does not say {word:?}");
+    }
+    let policy = home.path().join("policy.toml");
+    std::fs::write(&policy, "[limits]\nmemory_bytes = 2147483648\n").unwrap();
+    let test = ["test", noop, "--policy", policy.to_str().unwrap()];
+    let told = Handoff::new(&test).directory(home.path()).run().await.failure(2);
+    assert!(told.contains("limits.memory_bytes"), "{told}");
+}
+
 /// A server whose configuration file lists a suite, with what it is granted.
 async fn declared(target: &Target, component: &[u8]) -> Server {
     let server = Settings::default().variable("STEPS_TARGET", target.url()).start().await;
@@ -90,7 +129,7 @@ async fn a_suite_of_the_configuration_file_that_cannot_be_loaded_stops_the_start
     let serve = || Handoff::new(&["serve", "--listen", "127.0.0.1:0"]).directory(home.path());
     let write = |text: &str| std::fs::write(home.path().join("handoff.toml"), text).unwrap();
     write("[[suites]]\nfile = \"nothing.wasm\"\n");
-    let told = serve().run().await.failure(102);
+    let told = serve().run().await.failure(2);
     assert!(told.contains("nothing.wasm"), "{told}");
     let empty = guest_file("describe-empty");
     write(&format!("[[suites]]\nfile = {:?}\n", empty.to_str().unwrap()));

@@ -26,7 +26,8 @@ pub struct AttemptView {
     pub cause: Option<Cause>,
     /// Whether the attempt asked for its failure not to count.
     pub soft: bool,
-    /// Why it failed, was skipped or ended in error.
+    /// Why it failed, was skipped or ended in error: the first KiB, with a mark at the end if there is
+    /// more. Whole where the attempt has its detail, and in reports.
     pub message: Option<String>,
     /// Where it failed.
     pub location: Option<LocationView>,

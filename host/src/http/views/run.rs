@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{AttemptView, schemas};
 use crate::model::{
-    Attempt, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, SuiteId, Tags,
+    Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, SuiteId, Tags,
     Test, TestStatus, Wait,
 };
 
@@ -75,7 +75,8 @@ pub struct RunView {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
-    /// From its start to its end; null until it ended.
+    /// How long it was under way: the sum of its periods, each from a start to the end. What lies between
+    /// the end and a retry does not count, nor the time in which the server was down. Null until it ended.
     pub duration_ms: Option<u64>,
     /// What happened before the tests; null if that was not begun.
     pub setup: Option<StageAttemptsView>,
@@ -118,7 +119,7 @@ impl RunView {
             created_at: run.spec.created_at,
             started_at: run.started_at,
             finished_at: run.finished_at,
-            duration_ms: duration_ms(run.started_at, run.finished_at),
+            duration_ms: run.duration_ms(),
             setup: StageAttemptsView::of(&run.setup),
             teardown: StageAttemptsView::of(&run.teardown),
             counts: (&run.counts()).into(),
@@ -128,25 +129,23 @@ impl RunView {
     }
 }
 
-/// From one time to the other, in milliseconds; a clock set back gives 0.
-fn duration_ms(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<u64> {
-    Some(to?.duration_since(from?).as_millis().try_into().unwrap_or(0))
-}
-
 /// Setup or teardown.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StageAttemptsView {
     /// How its last attempt ended.
     #[schema(schema_with = schemas::test_status)]
     pub status: TestStatus,
-    /// Its attempts.
+    /// Its last attempts.
     pub attempts: Vec<AttemptView>,
+    /// How many there were.
+    pub attempts_total: u64,
 }
 
 impl StageAttemptsView {
-    fn of(attempts: &[Attempt]) -> Option<Self> {
+    fn of(attempts: &Attempts) -> Option<Self> {
         let status = attempts.last()?.status;
-        Some(Self { status, attempts: attempts.iter().map(Into::into).collect() })
+        let attempts_total = attempts.total();
+        Some(Self { status, attempts: attempts.iter().map(Into::into).collect(), attempts_total })
     }
 }
 
@@ -197,19 +196,31 @@ pub struct TestView {
     pub flaky: bool,
     /// Why it was skipped or cancelled.
     pub reason: Option<String>,
-    /// The attempts that ended, in order.
+    /// The attempts that ended, in order. In a run the last ones: a run shows `storage.attempts_shown` in
+    /// sum, and at least one of each test. `GET /runs/{id}/tests/{test}` has all.
     pub attempts: Vec<AttemptView>,
+    /// How many attempts ended.
+    pub attempts_total: u64,
 }
 
 impl From<&Test> for TestView {
     fn from(test: &Test) -> Self {
+        let attempts = test.attempts.iter().map(Into::into).collect();
+        Self { attempts, ..Self::without_attempts(test) }
+    }
+}
+
+impl TestView {
+    /// The test with an empty list of attempts.
+    pub fn without_attempts(test: &Test) -> Self {
         Self {
             name: test.name.clone(),
             status: test.status,
             soft: test.soft,
             flaky: test.is_flaky(),
             reason: test.reason.clone(),
-            attempts: test.attempts.iter().map(Into::into).collect(),
+            attempts: Vec::new(),
+            attempts_total: test.attempts.total(),
         }
     }
 }
@@ -240,7 +251,8 @@ pub struct RunSummaryView {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
-    /// From its start to its end; null until it ended.
+    /// How long it was under way: the sum of its periods, each from a start to the end. What lies between
+    /// the end and a retry does not count, nor the time in which the server was down. Null until it ended.
     pub duration_ms: Option<u64>,
     /// How many tests ended in which way; all zero until it ended.
     pub counts: CountsView,
@@ -258,7 +270,7 @@ impl From<&RunSummary> for RunSummaryView {
             created_at: run.created_at,
             started_at: run.started_at,
             finished_at: run.finished_at,
-            duration_ms: duration_ms(run.started_at, run.finished_at),
+            duration_ms: run.duration_ms(),
             counts: (&run.counts).into(),
         }
     }

@@ -78,6 +78,51 @@ async fn detail_and_artifacts_are_stored_apart_from_the_event() {
 }
 
 #[tokio::test]
+async fn of_a_long_message_the_event_has_the_start_and_the_detail_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let run = opened.queue("api", None).await;
+    let message = Some("long ".repeat(10_000));
+    let sent = Box::new(Attempt { message: message.clone(), ..*attempt(None, vec![]) });
+    let stage = Stage::Setup;
+    opened.store(run, EventKind::AttemptFinished { stage: stage.clone(), attempt: sent }).await;
+    let opened = opened.reopen(&dir).await;
+    let mut kept = opened.storage.run(run).unwrap().unwrap().setup[0].clone();
+    let short = kept.message.as_ref().unwrap();
+    assert!(short.len() <= Attempt::SUMMARY_MESSAGE_BYTES && kept.is_cut(), "{short}");
+    kept.restore(&opened.storage.detail(run, &stage, 1, 1).unwrap().unwrap());
+    assert_eq!(kept.message, message);
+}
+
+#[tokio::test]
+async fn a_run_has_its_last_attempts_and_all_are_found_by_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open_with(&dir, StorageSettings { attempts_shown: 4, ..Default::default() });
+    let spec = spec(&suite("api"), 1, None, 2);
+    opened.store(spec.id, queued(&spec)).await;
+    for number in 1..=5 {
+        for name in ["test 0", "test 1"] {
+            let attempt = Box::new(Attempt { number, ..*attempt(None, vec![]) });
+            let stage = Stage::Test(name.into());
+            opened.store(spec.id, EventKind::AttemptFinished { stage, attempt }).await;
+        }
+    }
+    let run = opened.storage.run(spec.id).unwrap().unwrap();
+    for test in &run.tests {
+        assert_eq!(test.attempts.iter().map(|a| a.number).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(test.attempts.total(), 5);
+    }
+    let numbers = |up_to| {
+        let mut numbers = Vec::new();
+        let each = |_: &Stage, attempt: &Attempt| numbers.push(attempt.number);
+        opened.storage.attempts(spec.id, up_to, each).unwrap();
+        numbers
+    };
+    assert_eq!(numbers(run.last_seq), [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
+    assert_eq!(numbers(4), [1, 1, 2], "the first event is no attempt");
+}
+
+#[tokio::test]
 async fn an_empty_detail_takes_no_room() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(&dir);
@@ -119,7 +164,10 @@ async fn the_summary_is_that_of_the_fold() {
         opened.store(spec.id, kind).await;
         let folded = opened.storage.run(spec.id).unwrap().unwrap();
         let told = opened.told.lock().unwrap().clone();
-        assert_eq!(Run::fold(told.iter().map(Arc::as_ref)).unwrap(), folded);
+        let shown = StorageSettings::default().attempts_shown;
+        let heard = Run::fold(told.iter().map(Arc::as_ref)).unwrap().keeping(shown);
+        assert_eq!(heard, folded);
+        assert_eq!(opened.storage.run_as_of(spec.id, told.len() as u64).unwrap(), Some(heard));
         let summary = opened.storage.summary(spec.id).unwrap().unwrap();
         assert_eq!(summary, folded.summary());
         let unfinished = opened.storage.unfinished().unwrap();

@@ -1,0 +1,104 @@
+//! How much the server does in a time, and how soon a small run ends.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use futures::future::try_join_all;
+use serde_json::json;
+
+use crate::Setup;
+use crate::baseline::Bare;
+use crate::figures::{Samples, best, ms};
+use crate::server::Server;
+
+/// Tests of the guest `thousand`.
+const TESTS: u32 = 1_000;
+
+/// Attempts per second of a suite of 1,000 trivial tests, from the request to the whole stored result in
+/// the client's hands.
+pub(crate) async fn attempts_per_second(setup: &Setup) -> Result<()> {
+    let (guests, rounds, cores) = (setup.guests.clone(), setup.rounds, setup.cores);
+    let bare = tokio::task::spawn_blocking(move || -> wasmtime::Result<[f64; 2]> {
+        let bare = Bare::new()?;
+        let rate = |threads| bare.attempts_per_second(&guests, threads, rounds);
+        Ok([rate(1)?, rate(u32::try_from(cores)?)?])
+    });
+    let bare = bare.await?.map_err(|error| anyhow::anyhow!("the bare loop failed: {error:?}"))?;
+    println!("bare loop: {:.0} attempts/s on 1 thread, {:.0} on {cores}", bare[0], bare[1]);
+    let most = best(bare);
+
+    let dir = tempfile::tempdir()?;
+    let server = Server::start(&setup.server_binary, dir.path()).await?;
+    let suite = server.upload(&setup.guests, "thousand").await?;
+    for (parallelism, repeat) in [(1, 1), (2, 1), (4, 1), (8, 1), (8, 10)] {
+        let attempts = f64::from(TESTS * repeat);
+        let request = json!({"parallelism": parallelism, "repeat": repeat});
+        // The first one warms up.
+        server.run(&suite, &request).await?;
+        let (mut rates, before) = (Vec::new(), server.cpu_time()?);
+        for _ in 0..setup.rounds {
+            let ended = server.run(&suite, &request).await?;
+            ensure!(ended.run["counts"]["passed"] == TESTS, "{}", ended.run["counts"]);
+            rates.push(attempts / ended.took.as_secs_f64());
+        }
+        let after = server.cpu_time()?;
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / attempts / f64::from(setup.rounds);
+        let rate = best(rates);
+        println!(
+            "server, {parallelism} at a time, {repeat:>2} x 1,000: {rate:.0} attempts/s, {:.2} of \
+             the best bare loop; of processors {:.0} µs user + {:.0} µs system each",
+            rate / most,
+            each(after.user.saturating_sub(before.user)),
+            each(after.system.saturating_sub(before.system)),
+        );
+    }
+    Ok(())
+}
+
+/// From POST to finished of a suite of one trivial test.
+pub(crate) async fn post_to_finished(setup: &Setup) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let server = Server::start(&setup.server_binary, dir.path()).await?;
+    let suite = server.upload(&setup.guests, "noop").await?;
+    let one = json!({});
+    server.run(&suite, &one).await?;
+    let answer = server.latencies("/healthz", 200).await?;
+    let sync = syncs(dir.path(), 200)?;
+    println!(
+        "an answer to /healthz: p50 {}; a durable write of 4 KiB: p50 {} (a run needs two, one \
+         after the other)",
+        ms(answer.median()),
+        ms(sync.median()),
+    );
+    for clients in [1, 8, 32] {
+        let client = async |_| {
+            let mut samples = Vec::new();
+            for _ in 0..800 / clients {
+                let ended = server.run(&suite, &one).await?;
+                ensure!(ended.run["status"] == "passed", "the run did not pass: {}", ended.run);
+                samples.push(ended.took);
+            }
+            anyhow::Ok(samples)
+        };
+        let begin = Instant::now();
+        let samples = try_join_all((0..clients).map(client)).await?.concat();
+        let rate = samples.len() as f64 / begin.elapsed().as_secs_f64();
+        let samples: Samples = samples.into_iter().collect();
+        println!("POST to finished, {clients:>2} clients: {}, {rate:.0} runs/s", samples.summary());
+    }
+    Ok(())
+}
+
+/// How long a small write takes to be durable, one after another.
+fn syncs(dir: &Path, count: usize) -> Result<Samples> {
+    let mut file = std::fs::File::create(dir.join("syncs"))?;
+    let mut one = || -> Result<Duration> {
+        let begin = Instant::now();
+        file.write_all(&[7; 4 << 10])?;
+        file.sync_data()?;
+        Ok(begin.elapsed())
+    };
+    (0..count).map(|_| one()).collect()
+}

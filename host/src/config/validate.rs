@@ -1,0 +1,276 @@
+//! What values settings and a policy's limits may have. Whatever is accepted has its full effect: what
+//! could never work, or would be cut in silence, is refused with what is allowed.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use super::setting::tree;
+use super::{Config, settings};
+use crate::model::{Limit, Limits, LimitsPatch, Policy};
+
+/// A value that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct Invalid {
+    /// Its key among the settings, or its field in a policy.
+    pub key: String,
+    /// What is wrong, and what is allowed.
+    pub message: String,
+}
+
+/// Numbers that may be 0: they then switch something off, keep nothing, or leave a choice to us. Any
+/// other number is at least 1.
+const MAY_BE_ZERO: &[&str] = &[
+    "compile.cache_bytes",
+    "compile.loaded",
+    "compile.loaded_bytes",
+    "compile.queue",
+    "compile.remembered_failures",
+    "http.linger_bytes",
+    "http.linger_ms",
+    "http.max_wait_ms",
+    "http.shutdown_timeout_ms",
+    "runner.bounds.max_retry_wait_ms",
+    "runner.bounds.params_bytes",
+    "runner.drain_ms",
+    "runner.guest_threads",
+    "sandbox.limits.artifact_bytes",
+    "sandbox.limits.artifact_total_bytes",
+    "sandbox.limits.artifacts",
+    "sandbox.limits.failures",
+    "sandbox.limits.fuel",
+    "sandbox.limits.log_head_bytes",
+    "sandbox.limits.log_tail_bytes",
+    "sandbox.limits.random_bytes",
+    "sandbox.limits.received_bytes",
+    "sandbox.limits.record_bytes",
+    "sandbox.limits.requests",
+    "sandbox.limits.scratch_bytes",
+    "sandbox.limits.scratch_files",
+    "sandbox.limits.secret_bytes",
+    "sandbox.limits.sent_bytes",
+    "sandbox.limits.spans",
+    "sandbox.limits.sub_results",
+    "sandbox.limits.table_elements",
+    "sandbox.limits.value_bytes",
+    "sandbox.limits.values",
+    "sandbox.linear_memory_keep_resident_bytes",
+    "sandbox.max_table_elements",
+    "sandbox.stack_keep_resident_bytes",
+    "sandbox.table_keep_resident_bytes",
+    "sandbox.tables_per_component",
+    "sandbox.unused_warm_slots",
+    "storage.cache_bytes",
+    "storage.idempotency_keys",
+    "storage.idempotency_ttl_ms",
+    "storage.min_free_bytes",
+];
+
+/// The most of some numbers, with the reason where it is not plain.
+const AT_MOST: &[(&str, u64)] = &[
+    // wasmtime's pool is given the sum of these at once.
+    ("sandbox.concurrent_attempts", 100_000),
+    // What is 32 bits wide cannot address more.
+    ("sandbox.max_memory_bytes", 4 << 30),
+    // A deadline is kept to no better than the tick.
+    ("sandbox.tick_us", 1_000_000),
+    ("runner.guest_threads", 1_024),
+];
+
+/// The longest time that can be set. Far beyond it, a point in time could not be written any more.
+const YEAR_MS: u64 = 366 * 24 * 60 * 60 * 1_000;
+
+/// What a setting's number may be.
+fn allowed(key: &str) -> RangeInclusive<u64> {
+    let least = u64::from(!MAY_BE_ZERO.contains(&key));
+    let listed = AT_MOST.iter().find(|(listed, _)| *listed == key);
+    let most = match listed {
+        Some((_, most)) => *most,
+        None if key.ends_with("_ms") => YEAR_MS,
+        None if key.ends_with("_bytes") || key.ends_with("fuel") => u64::MAX,
+        // What is counted is held in memory.
+        None => u32::MAX.into(),
+    };
+    least..=most
+}
+
+fn check(key: &str, field: &str, number: u64) -> Result<(), Invalid> {
+    let allowed = allowed(key);
+    if allowed.contains(&number) {
+        return Ok(());
+    }
+    let (least, most) = (allowed.start(), allowed.end());
+    let message = match *most {
+        u64::MAX => format!("{number} is too little: {least} is the least that can be"),
+        most => format!("{number} cannot be: it must be from {least} to {most}"),
+    };
+    Err(Invalid { key: field.to_owned(), message })
+}
+
+impl Config {
+    /// Checks every number, alone and beside those that bound it. `is_set` tells whether somebody set
+    /// a key: a default gives way to a lower cap, what was set must not.
+    pub(super) fn validate(&self, is_set: impl Fn(&str) -> bool) -> Result<(), Invalid> {
+        let tree = tree(self);
+        for setting in settings() {
+            if let Value::Number(number) = setting.value_in(&tree) {
+                // Anything else than a natural number was refused when it was read.
+                check(&setting.key, &setting.key, number.as_u64().unwrap_or_default())?;
+            }
+        }
+        let bounds = &self.runner.bounds;
+        self.beside_caps(&self.sandbox.limits, "sandbox.limits.", &is_set)?;
+        at_most(
+            ("runner.bounds.timeout_ms", bounds.timeout_ms),
+            ("runner.bounds.max_timeout_ms", bounds.max_timeout_ms),
+            &is_set,
+        )?;
+        at_most(
+            ("runner.bounds.attempts", bounds.attempts.into()),
+            ("runner.bounds.max_attempts", bounds.max_attempts.into()),
+            &is_set,
+        )?;
+        for suite in &self.suites {
+            self.validate_policy(&suite.policy).map_err(|invalid| Invalid {
+                key: format!("suites.policy.{} of {}", invalid.key, suite.file.display()),
+                ..invalid
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Checks the limits of a policy under these settings.
+    pub fn validate_policy(&self, policy: &Policy) -> Result<(), Invalid> {
+        let limits = self.sandbox.limits.patched(&policy.limits);
+        let is_set = |field: &str| sets(&policy.limits, field);
+        for limit in Limit::ALL {
+            let (name, number) = (limit.as_str(), limits.get(*limit));
+            let field = format!("limits.{name}");
+            if is_set(&field) {
+                check(&format!("sandbox.limits.{name}"), &field, number)?;
+            }
+        }
+        self.beside_caps(&limits, "limits.", &is_set)
+    }
+
+    /// Limits that others bound; `prefix` is where they are named.
+    fn beside_caps(
+        &self,
+        limits: &Limits,
+        prefix: &str,
+        is_set: &impl Fn(&str) -> bool,
+    ) -> Result<(), Invalid> {
+        let key = |name: &str| format!("{prefix}{name}");
+        at_most(
+            (&key("timeout_ms"), limits.timeout_ms),
+            (&key("max_timeout_ms"), limits.max_timeout_ms),
+            is_set,
+        )?;
+        at_most(
+            (&key("memory_bytes"), limits.memory_bytes),
+            ("sandbox.max_memory_bytes", self.sandbox.max_memory_bytes),
+            is_set,
+        )
+    }
+}
+
+/// Checks that a value that somebody set is not above its cap.
+fn at_most(
+    (key, number): (&str, u64),
+    (cap, most): (&str, u64),
+    is_set: &impl Fn(&str) -> bool,
+) -> Result<(), Invalid> {
+    if number <= most || !is_set(key) {
+        return Ok(());
+    }
+    let message = format!("{number} is above {cap}, which is {most}: lower it, or raise that");
+    Err(Invalid { key: key.to_owned(), message })
+}
+
+/// Whether a policy sets the limit that is called `limits.NAME` in it.
+fn sets(patch: &LimitsPatch, field: &str) -> bool {
+    let patch = serde_json::to_value(patch).unwrap_or_default();
+    field.strip_prefix("limits.").is_some_and(|name| patch.get(name).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change, and how what is told of it starts.
+    type Case = (fn(&mut Config), &'static str);
+
+    fn with(change: impl FnOnce(&mut Config)) -> Result<(), String> {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate(|_| true).map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_allowed_and_every_exception_is_a_setting() {
+        assert_eq!(with(|_| {}), Ok(()));
+        let keys: Vec<_> = settings().into_iter().map(|setting| setting.key).collect();
+        for key in MAY_BE_ZERO.iter().chain(AT_MOST.iter().map(|(key, _)| key)) {
+            assert!(keys.iter().any(|known| known == key), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_named_with_what_is_allowed() {
+        let told = |change: fn(&mut Config)| with(change).unwrap_err();
+        let cases: &[Case] = &[
+            (|c| c.sandbox.limits.timeout_ms = 0, "sandbox.limits.timeout_ms: 0 cannot be"),
+            (|c| c.runner.concurrent_runs = 0, "runner.concurrent_runs: 0 cannot be"),
+            (
+                |c| c.sandbox.tick_us = 0,
+                "sandbox.tick_us: 0 cannot be: it must be from 1 to 1000000",
+            ),
+            (|c| c.sandbox.tick_us = 1_000_001, "sandbox.tick_us: 1000001 cannot be"),
+            (|c| c.sandbox.concurrent_attempts = 0, "sandbox.concurrent_attempts: 0 cannot be"),
+            (|c| c.runner.bounds.max_attempts = 0, "runner.bounds.max_attempts: 0 cannot be"),
+            (|c| c.http.request_timeout_ms = u64::MAX, "http.request_timeout_ms: 184467"),
+            (|c| c.compile.component_bytes = 0, "compile.component_bytes: 0 is too little"),
+            (
+                |c| c.sandbox.limits.memory_bytes = (1 << 30) + 1,
+                "sandbox.limits.memory_bytes: 1073741825 is above sandbox.max_memory_bytes, which \
+                 is 1073741824: lower it, or raise that",
+            ),
+            (
+                |c| c.runner.bounds.timeout_ms = 86_400_001,
+                "runner.bounds.timeout_ms: 86400001 is above runner.bounds.max_timeout_ms",
+            ),
+        ];
+        for (change, words) in cases {
+            let told = told(*change);
+            assert!(told.starts_with(words), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_default_gives_way_to_a_lower_cap() {
+        let mut config = Config::default();
+        config.sandbox.max_memory_bytes = 1 << 20;
+        assert!(config.validate(|key| key == "sandbox.max_memory_bytes").is_ok());
+        assert!(config.validate(|key| key == "sandbox.limits.memory_bytes").is_err());
+    }
+
+    #[test]
+    fn a_policy_is_held_to_the_same_and_told_its_own_fields() {
+        let told = |limits: &str| {
+            let limits = serde_json::from_str(limits).unwrap();
+            let policy = Policy { limits, ..Policy::default() };
+            Config::default().validate_policy(&policy).map_err(|invalid| invalid.to_string())
+        };
+        assert_eq!(told("{}"), Ok(()));
+        assert_eq!(told(r#"{"fuel": 0, "requests": 0, "timeout_ms": 1}"#), Ok(()));
+        // The server's own default is cut to the policy's cap.
+        assert_eq!(told(r#"{"max_timeout_ms": 1000}"#), Ok(()));
+        let zero = told(r#"{"timeout_ms": 0}"#).unwrap_err();
+        assert!(zero.starts_with("limits.timeout_ms: 0 cannot be"), "{zero}");
+        let long = told(r#"{"timeout_ms": 900001}"#).unwrap_err();
+        assert!(long.starts_with("limits.timeout_ms: 900001 is above limits.max_timeout_ms"));
+        let large = told(r#"{"memory_bytes": 2147483648}"#).unwrap_err();
+        assert!(large.contains("above sandbox.max_memory_bytes"), "{large}");
+    }
+}

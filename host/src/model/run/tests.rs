@@ -1,0 +1,215 @@
+//! What follows from a run's events.
+
+use super::*;
+use crate::model::RunRequest;
+
+fn spec(tests: &[(&str, bool)], repeat: u32) -> RunSpec {
+    let planned = |(name, soft): &(&str, bool)| PlannedTest {
+        name: (*name).into(),
+        soft: *soft,
+        timeout_ms: None,
+        max_attempts: 3,
+        skip: None,
+    };
+    RunSpec {
+        id: RunId::new(),
+        number: 1,
+        suite: "hello".parse().unwrap(),
+        version: Digest::of(b""),
+        created_at: Timestamp::UNIX_EPOCH,
+        request: RunRequest::default(),
+        timeout_ms: 1000,
+        parallelism: 1,
+        repeat,
+        tests: tests.iter().map(planned).collect(),
+    }
+}
+
+fn attempt(number: u32, status: TestStatus) -> Attempt {
+    Attempt {
+        number,
+        round: 1,
+        status,
+        cause: None,
+        soft: false,
+        message: None,
+        location: None,
+        started_at: Timestamp::UNIX_EPOCH,
+        duration_ms: 1,
+        fuel_used: None,
+        memory_peak_bytes: 0,
+        logs_truncated: false,
+        limits_hit: vec![],
+        artifacts: vec![],
+        detail: None,
+    }
+}
+
+/// A run in which each test had these attempts and ended as the last of them.
+fn run_of(tests: &[(&str, bool)], attempts: &[(&str, &[TestStatus])]) -> Run {
+    let mut run = Run::new(spec(tests, 1));
+    let mut kinds = vec![EventKind::RunStarted];
+    for (name, statuses) in attempts {
+        for (number, status) in (1..).zip(*statuses) {
+            let stage = Stage::Test((*name).into());
+            let started = EventKind::AttemptStarted { stage: stage.clone(), round: 1, number };
+            let attempt = Box::new(attempt(number, *status));
+            kinds.extend([started, EventKind::AttemptFinished { stage, attempt }]);
+        }
+        let status = *statuses.last().unwrap();
+        let test = (*name).into();
+        kinds.push(EventKind::TestFinished { test, round: 1, status, reason: None });
+    }
+    for (seq, kind) in (2..).zip(kinds) {
+        run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
+    }
+    run
+}
+
+#[test]
+fn a_test_that_passed_after_a_failure_is_flaky_and_the_run_passed() {
+    use TestStatus::{Failed, Passed};
+    let run = run_of(&[("a", false), ("b", false)], &[("a", &[Failed, Passed]), ("b", &[Passed])]);
+    assert_eq!(run.verdict(), RunStatus::Passed);
+    assert_eq!(run.counts(), Counts { passed: 2, flaky: 1, ..Counts::default() });
+    assert!(run.under_way.is_empty());
+}
+
+#[test]
+fn a_platform_error_is_no_flakiness_and_never_a_success() {
+    use TestStatus::{Error, Failed, Passed};
+    let run = run_of(&[("a", false)], &[("a", &[Error, Passed])]);
+    assert_eq!(run.counts(), Counts { passed: 1, ..Counts::default() });
+    let run = run_of(&[("a", false), ("b", false)], &[("a", &[Error]), ("b", &[Passed])]);
+    assert_eq!(run.verdict(), RunStatus::Error);
+    let run = run_of(&[("a", false), ("b", false)], &[("a", &[Error]), ("b", &[Failed])]);
+    assert_eq!(run.verdict(), RunStatus::Failed);
+}
+
+#[test]
+fn a_soft_failure_is_shown_and_does_not_count() {
+    use TestStatus::Failed;
+    let run = run_of(&[("a", true)], &[("a", &[Failed])]);
+    assert_eq!(run.verdict(), RunStatus::Passed);
+    assert_eq!(run.counts(), Counts { soft_failed: 1, ..Counts::default() });
+}
+
+#[test]
+fn a_run_in_which_all_is_skipped_passed() {
+    let run = run_of(&[("a", false)], &[("a", &[TestStatus::Skipped])]);
+    assert_eq!(run.verdict(), RunStatus::Passed);
+}
+
+#[test]
+fn over_rounds_the_worst_verdict_stays() {
+    let mut run = Run::new(spec(&[("a", false)], 3));
+    let rounds = [TestStatus::Passed, TestStatus::Failed, TestStatus::Passed];
+    for (round, status) in (1..).zip(rounds) {
+        let kind = EventKind::TestFinished { test: "a".into(), round, status, reason: None };
+        let seq = u64::from(round) + 1;
+        run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
+    }
+    assert_eq!(run.test("a").unwrap().status, TestStatus::Failed);
+    assert_eq!(run.test("a").unwrap().rounds_finished, 3);
+}
+
+#[test]
+fn a_failure_that_counts_is_not_hidden_by_a_soft_one() {
+    let mut run = Run::new(spec(&[("a", false)], 2));
+    for (round, status, soft) in [(1, TestStatus::Failed, false), (2, TestStatus::Passed, true)] {
+        let stage = Stage::Test("a".into());
+        let attempt = Box::new(Attempt { round, soft, ..attempt(1, status) });
+        let finished = EventKind::AttemptFinished { stage, attempt };
+        let test = "a".to_owned();
+        for kind in [finished, EventKind::TestFinished { test, round, status, reason: None }] {
+            let seq = run.last_seq + 1;
+            run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
+        }
+    }
+    assert_eq!(run.verdict(), RunStatus::Failed);
+    assert_eq!(run.counts(), Counts { failed: 1, ..Counts::default() });
+}
+
+#[test]
+fn a_retry_opens_the_run_again_for_the_tests_it_names() {
+    use TestStatus::{Failed, Passed, Pending};
+    let mut run = run_of(&[("a", false), ("b", false)], &[("a", &[Failed]), ("b", &[Passed])]);
+    let tests = vec!["a".to_owned()];
+    let kind = EventKind::RetryRequested { tests, by: None };
+    run.apply(&RunEvent { run_id: run.spec.id, seq: 99, at: Timestamp::UNIX_EPOCH, kind });
+    assert_eq!(run.status, RunStatus::Queued);
+    assert_eq!(run.test("a").unwrap().status, Pending);
+    assert_eq!(run.test("a").unwrap().attempts.len(), 1);
+    assert_eq!(run.test("b").unwrap().status, Passed);
+}
+
+#[test]
+fn a_retry_takes_up_what_a_deadline_left_and_not_what_somebody_stopped() {
+    use TestStatus::{Cancelled, Failed, Passed};
+    let tests = [("a", false), ("b", false), ("c", false)];
+    let ended: [(&str, &[TestStatus]); 3] =
+        [("a", &[Passed]), ("b", &[Failed]), ("c", &[Cancelled])];
+    let mut run = run_of(&tests, &ended);
+    assert_eq!(run.to_retry(), ["b", "c"]);
+    let tell = |run: &mut Run, kind| {
+        let seq = run.last_seq + 1;
+        run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
+    };
+    tell(&mut run, EventKind::CancelRequested { by: None });
+    assert_eq!(run.to_retry(), ["b"]);
+    // A retry is asked for anew: nobody has stopped it yet.
+    tell(&mut run, finished(RunStatus::Cancelled));
+    tell(&mut run, EventKind::RetryRequested { tests: vec!["b".into()], by: None });
+    assert_eq!(run.to_retry(), ["c"]);
+}
+
+fn finished(status: RunStatus) -> EventKind {
+    EventKind::RunFinished { status, message: None, counts: Counts::default() }
+}
+
+#[test]
+fn a_run_keeps_the_last_attempts_of_each_test_and_what_all_came_to() {
+    use TestStatus::{Failed, Passed};
+    let ended: [(&str, &[TestStatus]); 2] =
+        [("a", &[Failed, Failed, Failed, Passed]), ("b", &[Passed])];
+    let whole = run_of(&[("a", false), ("b", false)], &ended);
+    for (most, kept) in [(usize::MAX, vec![1, 2, 3, 4]), (4, vec![3, 4]), (1, vec![4])] {
+        let run = whole.clone().keeping(most);
+        let numbers = run.tests[0].attempts.iter().map(|attempt| attempt.number);
+        assert_eq!(numbers.collect::<Vec<_>>(), kept);
+        assert_eq!((run.tests[0].attempts.total(), run.tests[1].attempts.len()), (4, 1));
+    }
+    let none = whole.clone().keeping(0);
+    assert!(none.tests.iter().all(|test| test.attempts.is_empty()));
+    assert_eq!((none.counts(), none.verdict()), (whole.counts(), whole.verdict()));
+    let round = none.tests[0].attempts.round(1);
+    assert_eq!((round.attempts, round.tries, round.failed, round.duration_ms), (4, 3, true, 4));
+}
+
+#[test]
+fn a_long_run_takes_no_more_room_than_it_keeps() {
+    let mut run = Run::new(spec(&[("a", false)], 1000)).keeping(10);
+    for round in 1..=1000 {
+        let stage = Stage::Test("a".into());
+        let attempt = Box::new(Attempt { round, ..attempt(1, TestStatus::Passed) });
+        let kind = EventKind::AttemptFinished { stage, attempt };
+        let seq = run.last_seq + 1;
+        run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
+    }
+    let attempts = &run.tests[0].attempts;
+    assert_eq!(attempts.iter().map(|a| a.round).collect::<Vec<_>>(), Vec::from_iter(991..=1000));
+    assert_eq!((attempts.total(), attempts.is_complete()), (1000, false));
+    assert!(attempts.held() <= 20);
+}
+
+#[test]
+fn events_read_back_as_they_were() {
+    let id = RunId::new();
+    let kind = EventKind::AttemptFinished {
+        stage: Stage::Test("a".into()),
+        attempt: Box::new(attempt(1, TestStatus::Passed)),
+    };
+    let event = RunEvent { run_id: id, seq: 7, at: Timestamp::UNIX_EPOCH, kind };
+    let json = serde_json::to_string(&event).unwrap();
+    assert_eq!(serde_json::from_str::<RunEvent>(&json).unwrap(), event, "{json}");
+}
