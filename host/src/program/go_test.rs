@@ -9,7 +9,7 @@ use crate::model::{Cause, Failure, Location, LogLine, Outcome, Source, SubResult
 pub(super) const LIST: [&str; 2] = ["-test.list", ".*"];
 
 /// Begins each line of the harness.
-const MARK: char = '\u{16}';
+pub(super) const MARK: char = '\u{16}';
 /// How a test's own log lines are indented, and the lines after the first of one message.
 const INDENT: &str = "    ";
 
@@ -249,7 +249,8 @@ fn said(line: &str) -> Option<Failure> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{failure, log};
-    use super::super::{Ended, Protocol};
+    use super::super::Ended;
+    use crate::model::Protocol;
     use super::*;
 
     fn judged(test: &str, code: u8, stdout: &str, stderr: &str) -> Judgement {

@@ -95,7 +95,8 @@ fn error(log: &[LogLine]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{failure, log};
-    use super::super::{Ended, Protocol};
+    use super::super::Ended;
+    use crate::model::Protocol;
     use super::*;
 
     const OK: &str = "\nrunning 1 test\ntest a::b ... out\nok\n\n\

@@ -8,23 +8,7 @@ mod go_test;
 mod libtest;
 mod tap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::{Cause, Failure, LogLine, Outcome, Source, SubResult, TestCase};
-
-/// How a program is asked for its tests and tells how they ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// Rust's own test harness: what `cargo test --no-run` makes.
-    Libtest,
-    /// Go's `testing`: what `go test -c` makes.
-    GoTest,
-    /// One test that writes TAP 13 or 14 to its standard output.
-    Tap,
-    /// One test that passed if it ended with code 0.
-    ExitCode,
-}
+use crate::model::{Cause, Failure, LogLine, Outcome, Protocol, Source, SubResult, TestCase};
 
 /// How a program ended by itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,19 +45,6 @@ impl Judgement {
 }
 
 impl Protocol {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Libtest, Self::GoTest, Self::Tap, Self::ExitCode];
-
-    /// The word for it in JSON, in URLs and on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Libtest => "libtest",
-            Self::GoTest => "go-test",
-            Self::Tap => "tap",
-            Self::ExitCode => "exit-code",
-        }
-    }
-
     /// The arguments that make the program name its tests; none if it is one test itself.
     pub fn list_arguments(self) -> Option<&'static [&'static str]> {
         match self {
@@ -102,6 +73,12 @@ impl Protocol {
         }
     }
 
+    /// What its harness marks its own lines with, so that they can be told from the test's. It is for
+    /// the judge alone and not shown.
+    pub fn mark(self) -> Option<char> {
+        (self == Self::GoTest).then_some(go_test::MARK)
+    }
+
     /// What the end of the call with these arguments means.
     pub fn judge(self, test: &str, ended: Ended, log: &[LogLine]) -> Judgement {
         match self {
@@ -114,20 +91,6 @@ impl Protocol {
         }
     }
 }
-
-impl std::str::FromStr for Protocol {
-    type Err = UnknownProtocol;
-
-    fn from_str(text: &str) -> Result<Self, UnknownProtocol> {
-        let found = Self::ALL.into_iter().find(|protocol| protocol.as_str() == text);
-        found.ok_or_else(|| UnknownProtocol(text.chars().take(64).collect()))
-    }
-}
-
-/// A protocol that there is not.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no protocol: give libtest, go-test, tap or exit-code")]
-pub struct UnknownProtocol(String);
 
 /// A test of which nothing but the name is known.
 fn named(name: &str) -> TestCase {
@@ -193,16 +156,6 @@ mod tests {
             }
             other => panic!("{other:?} is no failure"),
         }
-    }
-
-    #[test]
-    fn a_protocol_reads_back_from_its_word() {
-        for protocol in Protocol::ALL {
-            assert_eq!(protocol.as_str().parse(), Ok(protocol));
-            assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.as_str());
-        }
-        let error = "junit".parse::<Protocol>().unwrap_err().to_string();
-        assert!(error.contains("\"junit\"") && error.contains("libtest"), "{error}");
     }
 
     #[test]

@@ -157,7 +157,8 @@ fn plan(line: &str) -> Option<Plan> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{failure, log};
-    use super::super::{Ended, Protocol};
+    use super::super::Ended;
+    use crate::model::Protocol;
     use super::*;
 
     fn judged(code: u8, stdout: &str) -> Judgement {

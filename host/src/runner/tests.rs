@@ -68,6 +68,7 @@ fn spec() -> RunSpec {
         parallelism: 1,
         repeat: 1,
         tests: vec![test],
+        program: None,
     }
 }
 

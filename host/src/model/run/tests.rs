@@ -22,6 +22,7 @@ fn spec(tests: &[(&str, bool)], repeat: u32) -> RunSpec {
         parallelism: 1,
         repeat,
         tests: tests.iter().map(planned).collect(),
+        program: None,
     }
 }
 

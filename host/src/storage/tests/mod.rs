@@ -55,6 +55,7 @@ fn version(name: &str, component: &Bytes) -> SuiteVersion {
         imports: vec!["wasi:cli/exit@0.2.0".into()],
         size_bytes: component.len() as u64,
         created_at: Timestamp::now(),
+        program: None,
     }
 }
 
@@ -77,6 +78,7 @@ fn spec(suite: &SuiteId, number: u64, reference: Option<&str>, tests: usize) -> 
         parallelism: 1,
         repeat: 1,
         tests: (0..tests).map(test).collect(),
+        program: None,
     }
 }
 
