@@ -11,9 +11,7 @@
 //! | `memory` | resident memory when idle and for each attempt under way; what endless allocation costs | the limits |
 //! | `store` | start-up and list latency with many runs stored | the same with 100 runs |
 //!
-//! How to read it: rates are the best of the rounds and latencies come with p50, p99 and the worst. Other
-//! work on the machine spoils both, so the ratios to the baselines of the same run say more than the
-//! figures; the client takes its share of the same processors. Give `--only PART` to repeat a part.
+//! How each is taken and how to read it is in `bench/README.md`. Give `--only PART` to repeat a part.
 
 mod baseline;
 mod deadlines;
@@ -30,7 +28,7 @@ use clap::{Parser, ValueEnum};
 
 /// Measures a Handoff server through its front door.
 #[derive(Parser)]
-#[command(name = "cargo xtask bench --", bin_name = "cargo xtask bench --")]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Args {
     /// The server's binary.
     #[arg(long)]

@@ -80,21 +80,9 @@ fn attempt() -> EventKind {
     EventKind::AttemptFinished {
         stage: Stage::Test("test".into()),
         attempt: Box::new(Attempt {
-            number: 1,
-            round: 1,
-            status: TestStatus::Passed,
-            cause: None,
-            soft: false,
-            message: None,
-            location: None,
-            started_at: Timestamp::now(),
-            duration_ms: 1,
-            fuel_used: None,
-            memory_peak_bytes: 0,
-            logs_truncated: false,
-            limits_hit: vec![],
             artifacts: if random.random_bool(0.1) { vec![artifact] } else { vec![] },
             detail: Some(Box::new(AttemptDetail { log, ..Default::default() })),
+            ..Attempt::new(1, 1, TestStatus::Passed, Timestamp::now())
         }),
     }
 }

@@ -18,6 +18,7 @@ const KEPT_LINES: usize = 2_000;
 /// How a server is started.
 #[derive(Clone, Default)]
 pub struct Settings {
+    through: Vec<String>,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
 }
@@ -34,6 +35,14 @@ impl Settings {
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl ToString) -> Self {
         self.variables.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Starts the server by another program, which gets the server's command line after these
+    /// arguments and must become it (`exec`).
+    #[must_use]
+    pub fn through(mut self, program: &[&str]) -> Self {
+        self.through = program.iter().map(|part| (*part).to_owned()).collect();
         self
     }
 
@@ -64,7 +73,9 @@ impl Server {
 
     async fn start_in(home: Arc<TempDir>, settings: Settings) -> Self {
         let binary = guests::profile_directory().join("handoff");
-        let mut command = Command::new(&binary);
+        let mut words = settings.through.iter().map(AsRef::as_ref).chain([binary.as_os_str()]);
+        let mut command = Command::new(words.next().expect("there is at least the binary"));
+        command.args(words);
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(home.path().join("data")).args(&settings.flags);
         // The settings of whoever runs the tests are not the tests' own.

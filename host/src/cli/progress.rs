@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
 use super::exit::is_worth_telling;
 use super::failures::write_output;
 use super::terminal::{Look, Style, safe_line};
@@ -39,7 +41,8 @@ pub(crate) struct Progress<W: Write> {
 }
 
 /// What a server tells of a run in its answer and not in its events.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Facts {
     /// How many tests may run at the same time.
     pub(crate) parallelism: Option<u32>,

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ServerArgs, read};
 use super::exit::{Exit, Failure};
-use super::progress::Progress;
+use super::progress::{Facts, Progress};
 use super::run::course;
 use super::signals::Interrupts;
 use super::watch::Watch;
 use super::{Output, Surroundings};
-use crate::http::views::RunView;
+use crate::http::views::RunSummaryView;
 
 #[derive(Args)]
 pub(super) struct RetryArgs {
@@ -32,10 +32,11 @@ impl RetryArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
         let mut interrupts = Interrupts::listen()?;
         let client = Client::new(&self.server)?;
-        let run: RunView = read(client.run(&self.run).await?)?;
+        let json: Value = client.run(&self.run).await?;
+        let facts: Facts = read(json.clone())?;
+        let run: RunSummaryView = read(json)?;
         let (out, look) = course(Output::Human, surroundings);
-        let mut progress =
-            Progress::new(out, look, false, Instant::now()).with_facts((&run).into());
+        let mut progress = Progress::new(out, look, false, Instant::now()).with_facts(facts);
         let mut last = 0;
         // What happened before is part of the run and no news. A run that has not ended would not stop
         // telling; the server refuses to retry it.

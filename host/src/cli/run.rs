@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::client::{Client, ServerArgs, read};
 use super::exit::{Exit, Failure};
-use super::progress::Progress;
+use super::progress::{Facts, Progress};
 use super::reports::ReportOrder;
 use super::request::{RequestArgs, body, duration};
 use super::signals::Interrupts;
 use super::watch::Watch;
 use super::{Output, Surroundings};
-use crate::http::views::RunView;
+use crate::http::views::RunSummaryView;
 use crate::model::{Digest, SuiteId};
 
 #[derive(Args)]
@@ -56,7 +56,8 @@ impl RunArgs {
             json = created => json?,
             () = interrupts.next() => return Ok(Exit::Interrupted),
         };
-        let run: RunView = read(json.clone())?;
+        let run: RunSummaryView = read(json.clone())?;
+        let facts: Facts = read(json.clone())?;
         if self.detach {
             let mut out = io::stdout();
             match self.output {
@@ -76,7 +77,7 @@ impl RunArgs {
             user: surroundings.user(),
         };
         let progress = Progress::new(out, look, false, Instant::now());
-        let progress = progress.with_facts((&run).into());
+        let progress = progress.with_facts(facts);
         let exit = watch.to_the_end(client.follow(run.id, 0), progress, &mut interrupts).await?;
         for report in &self.reports {
             report.fetch(&client, run.id).await?;

@@ -5,10 +5,9 @@ use serde::Deserialize;
 
 use super::client::parse;
 use super::exit;
-use super::progress::Facts;
 use crate::http::views::{
     AttemptView, CountsView, DetailView, EventBody, EventView, ExchangeView, FailureView,
-    FrameView, LocationView, LogLineView, RunView, StageView, SubResultView, SuiteRef,
+    FrameView, LocationView, LogLineView, StageView, SubResultView, SuiteRef,
 };
 use crate::model::{
     Artifact, Attempt, AttemptDetail, Counts, EventKind, Exchange, Failure, Frame, Level, Location,
@@ -27,17 +26,6 @@ pub(crate) fn event(json: &[u8]) -> Result<Option<RunEvent>, exit::Failure> {
         return Ok(None);
     }
     parse::<EventView>(json).map(|event| Some(event.into()))
-}
-
-/// What a run's events do not tell.
-impl From<&RunView> for Facts {
-    fn from(run: &RunView) -> Self {
-        Self {
-            parallelism: Some(run.parallelism),
-            repeat: Some(run.repeat),
-            shuffle_seed: run.shuffle_seed,
-        }
-    }
 }
 
 impl From<&SuiteRef> for SuiteId {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::client::{Client, Lines};
@@ -12,11 +13,17 @@ use super::failures::{MAX_TOLD, to_tell, write_failure, write_more};
 use super::progress::Progress;
 use super::signals::Interrupts;
 use super::terminal::Look;
-use crate::http::views::{LogRecordView, TestView};
+use crate::http::views::{AttemptView, LogRecordView};
 use crate::model::{Attempt, LogLine, Run, RunEvent, RunId, Stage};
 
 /// How often time is told to pass.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// A test of a run, as far as it is told of here.
+#[derive(Deserialize)]
+struct Tried {
+    attempts: Vec<AttemptView>,
+}
 
 /// What a run is followed for.
 pub(crate) struct Watch<'a> {
@@ -110,7 +117,7 @@ impl Watch<'_> {
     async fn detailed(&self, stage: &Stage) -> Result<Vec<Attempt>, Failure> {
         let Stage::Test(name) = stage else { return Ok(Vec::new()) };
         let id = self.run.to_string();
-        let test: TestView = self.client.get(&["runs", &id, "tests", name], &[]).await?;
+        let test: Tried = self.client.get(&["runs", &id, "tests", name], &[]).await?;
         let mut attempts: Vec<Attempt> = test.attempts.into_iter().map(Into::into).collect();
         let request = self.client.request(Method::GET, &["runs", &id, "logs"]);
         let request = request.query(&[("test", name.as_str()), ("format", "json")]);

@@ -23,6 +23,7 @@ pub struct Invalid {
 /// other number is at least 1.
 const MAY_BE_ZERO: &[&str] = &[
     "compile.cache_bytes",
+    "compile.debug_bytes",
     "compile.loaded",
     "compile.loaded_bytes",
     "compile.queue",
@@ -50,6 +51,7 @@ const MAY_BE_ZERO: &[&str] = &[
     "sandbox.limits.scratch_files",
     "sandbox.limits.secret_bytes",
     "sandbox.limits.sent_bytes",
+    "sandbox.limits.span_attributes",
     "sandbox.limits.spans",
     "sandbox.limits.sub_results",
     "sandbox.limits.table_elements",
@@ -60,6 +62,7 @@ const MAY_BE_ZERO: &[&str] = &[
     "sandbox.stack_keep_resident_bytes",
     "sandbox.table_keep_resident_bytes",
     "sandbox.tables_per_component",
+    "sandbox.total_memory_bytes",
     "sandbox.unused_warm_slots",
     "storage.cache_bytes",
     "storage.idempotency_keys",
@@ -171,6 +174,11 @@ impl Config {
             (&key("memory_bytes"), limits.memory_bytes),
             ("sandbox.max_memory_bytes", self.sandbox.max_memory_bytes),
             is_set,
+        )?;
+        at_most(
+            (&key("memory_bytes"), limits.memory_bytes),
+            ("sandbox.total_memory_bytes", self.sandbox.memory_in_all()),
+            is_set,
         )
     }
 }
@@ -235,6 +243,10 @@ mod tests {
                 |c| c.sandbox.limits.memory_bytes = (1 << 30) + 1,
                 "sandbox.limits.memory_bytes: 1073741825 is above sandbox.max_memory_bytes, which \
                  is 1073741824: lower it, or raise that",
+            ),
+            (
+                |c| c.sandbox.total_memory_bytes = 1 << 20,
+                "sandbox.limits.memory_bytes: 268435456 is above sandbox.total_memory_bytes",
             ),
             (
                 |c| c.runner.bounds.timeout_ms = 86_400_001,

@@ -325,6 +325,27 @@ impl Attempt {
     /// Bytes of the file in a summary's location.
     pub const SUMMARY_FILE_BYTES: usize = 256;
 
+    /// An attempt that took no time and left nothing behind.
+    pub fn new(round: u32, number: u32, status: TestStatus, started_at: Timestamp) -> Self {
+        Self {
+            number,
+            round,
+            status,
+            cause: None,
+            soft: false,
+            message: None,
+            location: None,
+            started_at,
+            duration_ms: 0,
+            fuel_used: None,
+            memory_peak_bytes: 0,
+            logs_truncated: false,
+            limits_hit: Vec::new(),
+            artifacts: Vec::new(),
+            detail: None,
+        }
+    }
+
     /// The attempt without its detail, and with its texts cut.
     pub fn summary(&self) -> Self {
         let mut summary = Self {
@@ -388,21 +409,10 @@ mod tests {
     fn failed(message: &str, file: &str) -> Attempt {
         let location = Location { file: file.into(), line: 1, column: None };
         Attempt {
-            number: 1,
-            round: 1,
-            status: TestStatus::Failed,
             cause: Some(Cause::Assertion),
-            soft: false,
             message: Some(message.into()),
             location: Some(location),
-            started_at: Timestamp::UNIX_EPOCH,
-            duration_ms: 1,
-            fuel_used: None,
-            memory_peak_bytes: 0,
-            logs_truncated: false,
-            limits_hit: vec![],
-            artifacts: vec![],
-            detail: None,
+            ..Attempt::new(1, 1, TestStatus::Failed, Timestamp::UNIX_EPOCH)
         }
     }
 

@@ -15,6 +15,8 @@ mod plan;
 mod policy;
 mod protocol;
 mod run;
+#[cfg(test)]
+pub(crate) mod samples;
 mod suite;
 
 pub use activity::Activity;

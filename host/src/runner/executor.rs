@@ -361,6 +361,7 @@ impl<S: Sink> Execution<'_, S> {
             Ok(()) = &mut begun => None,
             () = self.stop.cancelled() => return,
         };
+        let is_over = || cancel.is_cancelled() || not_after.is_some_and(|at| Instant::now() >= at);
         let started = EventKind::AttemptStarted { stage: stage.clone(), round, number };
         let attempt = match ended {
             None => tokio::join!(attempt, self.tell(started)).0,
@@ -369,7 +370,7 @@ impl<S: Sink> Execution<'_, S> {
                 self.tell(started).await;
                 attempt
             }
-            Some(attempt) if attempt.status == TestStatus::Error => attempt,
+            Some(attempt) if attempt.status == TestStatus::Error || !is_over() => attempt,
             Some(_) => return,
         };
         if let Some(detail) = &attempt.detail
@@ -472,20 +473,8 @@ enum Go {
 /// An attempt that did not run, or of which nothing is known.
 fn not_run(round: u32, number: u32, status: TestStatus, cause: Cause, message: String) -> Attempt {
     Attempt {
-        number,
-        round,
-        status,
         cause: Some(cause),
-        soft: false,
         message: Some(short(&message, Attempt::SUMMARY_MESSAGE_BYTES)),
-        location: None,
-        started_at: jiff::Timestamp::now(),
-        duration_ms: 0,
-        fuel_used: None,
-        memory_peak_bytes: 0,
-        logs_truncated: false,
-        limits_hit: Vec::new(),
-        artifacts: Vec::new(),
-        detail: None,
+        ..Attempt::new(round, number, status, jiff::Timestamp::now())
     }
 }

@@ -7,9 +7,7 @@ use futures::stream::BoxStream;
 
 use super::{Hub, reopen};
 use crate::metrics::Metrics;
-use crate::model::{
-    Counts, Digest, EventKind, PlannedTest, Run, RunEvent, RunId, RunRequest, RunSpec, RunStatus,
-};
+use crate::model::{Counts, EventKind, Run, RunEvent, RunId, RunSpec, RunStatus, samples};
 use crate::storage::{Storage, StorageError, StorageSettings};
 
 type Watched = BoxStream<'static, Result<Arc<RunEvent>, Arc<StorageError>>>;
@@ -50,26 +48,7 @@ fn stage() -> Stage {
 }
 
 fn spec() -> RunSpec {
-    let test = PlannedTest {
-        name: "test".into(),
-        soft: false,
-        timeout_ms: None,
-        max_attempts: 1,
-        skip: None,
-    };
-    RunSpec {
-        id: RunId::new(),
-        number: 1,
-        suite: "hello".parse().unwrap(),
-        version: Digest::of(b""),
-        created_at: jiff::Timestamp::now(),
-        request: RunRequest::default(),
-        timeout_ms: 1000,
-        parallelism: 1,
-        repeat: 1,
-        tests: vec![test],
-        program: None,
-    }
+    samples::spec(&["test"])
 }
 
 fn finished() -> EventKind {
@@ -161,10 +140,14 @@ async fn a_retry_that_comes_before_the_end_is_heard_of_stays_known() {
     });
     stage.store(id, finished()).await;
     *stage.between.lock().unwrap() = None;
-    let watched = stage.watch(id);
+    let mut watched = stage.watch(id);
+    for name in &ALL[..2] {
+        assert_eq!(watched.next().await.unwrap().unwrap().kind.name(), *name);
+    }
+    assert!(futures::poll!(watched.next()).is_pending(), "the run goes on");
     stage.store(id, retry()).await;
     stage.store(id, finished()).await;
-    assert_eq!(names(watched).await, ALL);
+    assert_eq!(names(watched).await, ALL[2..]);
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use super::pending::Before;
 use super::{IdempotencyKey, Shared, StorageError, keys, record, runs, values};
 use crate::model::{Digest, EventKind, Run, RunEvent, RunId, RunSummary, SuiteId};
 
-/// Bytes of JSON in one page of events. A reader decodes a page at a time.
+/// Bytes of JSON in one page of events. A reader decodes a page at a time: so a page is small beside what
+/// else a request holds, and large enough for zstd to find what repeats.
 const PAGE_BYTES: usize = 32 << 10;
 
 /// A run as it stands: what the next event needs to know.
@@ -30,7 +31,8 @@ pub(super) struct Standing {
 /// here is read from the store.
 pub(super) type Standings = HashMap<RunId, Standing>;
 
-/// The most runs to remember; more than that, and all are forgotten and read again.
+/// The most runs to remember, about half a KiB each; more than that, and all are forgotten and read again.
+/// More than `runner.queue` and `runner.concurrent_runs` come to by default, so that none is read twice.
 const MAX_STANDINGS: usize = 16_384;
 
 /// A run in this batch.

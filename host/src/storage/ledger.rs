@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc;
 
@@ -22,14 +23,18 @@ use super::message::{Change, ChangeReply, EventReply, Message};
 use super::{OnStored, Shared, StorageError, suites};
 use crate::model::SuiteVersion;
 
-/// The most messages in one batch.
+/// The most messages in one batch, so that those who came first do not wait for all who came after. Not
+/// a setting: the queue in front, `storage.queue`, is what bounds memory, and more would share a flush
+/// that a thousand share already.
 const BATCH_MESSAGES: usize = 1024;
-/// The most bytes in one batch, less its last message.
+/// The most bytes in one batch, less its last message: eight of sled's segments of 512 KiB. sled holds a
+/// batch in memory until it is written, beside what waits, which `storage.queue_bytes` bounds.
 const BATCH_BYTES: usize = 4 << 20;
 /// How long events that nobody waits for wait for others to share their flush. A flush costs as much for
 /// one event as for a thousand, and sled wakes seven threads for each.
 const COMPANY_WAIT: Duration = Duration::from_millis(5);
-/// How long to wait for room on the disk before looking again.
+/// How long to wait for room on the disk before looking again: soon for whoever made room, and no load
+/// on a machine that is in trouble already.
 const ROOM_WAIT: Duration = Duration::from_millis(100);
 
 /// The state of the committing thread.
@@ -90,27 +95,24 @@ impl Ledger {
                 None => return false,
             }
         }
-        while self.backlog.len() < BATCH_MESSAGES {
-            let Ok(message) = self.queue.try_recv() else { break };
-            self.take(message);
-        }
-        if !self.backlog.iter().any(Message::is_awaited) {
-            self.wait_for_company();
+        // What was urgent before is in the queue by now.
+        let _ = self.shared.urgent.notified().now_or_never();
+        self.take_queued();
+        if !self.backlog.iter().any(Message::is_urgent) {
+            // Not by waiting for the queue: each message would wake this thread.
+            let urgent = self.shared.urgent.notified();
+            let company = async { tokio::time::timeout(COMPANY_WAIT, urgent).await };
+            // Whether somebody came who waits, or the time is over, makes no difference.
+            let _ = self.clock.block_on(company);
+            self.take_queued();
         }
         true
     }
 
-    /// Takes what comes until somebody waits for it, there is enough, or the time is over.
-    fn wait_for_company(&mut self) {
-        let until = tokio::time::Instant::now() + COMPANY_WAIT;
+    fn take_queued(&mut self) {
         while self.backlog.len() < BATCH_MESSAGES {
-            let next = async { tokio::time::timeout_at(until, self.queue.recv()).await };
-            let Ok(Some(message)) = self.clock.block_on(next) else { break };
-            let awaited = message.is_awaited();
+            let Ok(message) = self.queue.try_recv() else { break };
             self.take(message);
-            if awaited {
-                break;
-            }
         }
     }
 

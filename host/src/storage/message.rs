@@ -12,6 +12,12 @@ use crate::model::{AttemptDetail, Digest, EventKind, RunEvent, RunId, SuiteId, S
 /// Lines of log and other items from which on the detail of an attempt counts as large.
 const LARGE_DETAIL: usize = 100;
 
+/// How many of them are made ready at the same time.
+pub(super) const LARGE_AT_ONCE: usize = 2;
+
+/// An event that holds so many bytes is stored at once, to make room in the queue.
+const URGENT_BYTES: usize = 256 << 10;
+
 /// Where the answer to an event goes.
 pub(super) type EventReply = oneshot::Sender<Result<u64, Arc<StorageError>>>;
 /// Where the answer to a change of a suite goes.
@@ -95,6 +101,11 @@ impl Append {
         2 * self.json.len() + detail + contents
     }
 
+    /// Whether somebody waits until it is durable, or it takes much of the queue's room.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.awaited || self.bytes() >= URGENT_BYTES
+    }
+
     /// Whether it asks for new work, and may be refused while the disk is full. Progress of a run
     /// that was accepted is kept instead.
     pub(super) fn asks_for_work(&self) -> bool {
@@ -121,10 +132,10 @@ impl Message {
         }
     }
 
-    /// Whether somebody waits until it is stored.
-    pub(super) fn is_awaited(&self) -> bool {
+    /// Whether it is not to wait for others that share its flush.
+    pub(super) fn is_urgent(&self) -> bool {
         match self {
-            Self::Append(append, _) => append.awaited,
+            Self::Append(append, _) => append.is_urgent(),
             Self::Change(..) | Self::Close => true,
         }
     }

@@ -46,7 +46,7 @@ use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 pub use error::StorageError;
 
@@ -64,7 +64,8 @@ use crate::model::{Digest, EventKind, Policy, RunEvent, RunId, RunStatus, SuiteI
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageSettings {
-    /// sled's page cache, in bytes: 8 MiB. At least 1 MiB is used.
+    /// sled's page cache, in bytes: 8 MiB. At least 1 MiB is used. sled's index of pages is not part of it
+    /// and has no bound: some 600 bytes of memory for each stored run.
     pub cache_bytes: u64,
     /// Refuse writes when the disk has less free space than this, in bytes: 64 MiB.
     pub min_free_bytes: u64,
@@ -177,6 +178,10 @@ struct Shared {
     health: Health,
     settings: StorageSettings,
     free_space: FreeSpace,
+    /// Large events that may be made ready at the same time.
+    large: Semaphore,
+    /// Tells the committing thread that a message came which is not to wait for others.
+    urgent: Notify,
     /// Whether to give up what there is no room for.
     closing: AtomicBool,
     /// Held as long as anything else here is, so it stands last.
@@ -279,6 +284,8 @@ impl Storage {
             health: Health::new(),
             settings,
             free_space,
+            large: Semaphore::new(message::LARGE_AT_ONCE),
+            urgent: Notify::new(),
             closing: AtomicBool::new(false),
             _lock: lock,
         });
@@ -294,7 +301,7 @@ impl Storage {
     pub async fn close(&self) -> Result<(), StorageError> {
         self.shared().closing.store(true, Ordering::Release);
         // Already closed if nobody receives.
-        let _ = self.0.queue.send(Message::Close).await;
+        let _ = self.send(Message::Close).await;
         let storage = self.clone();
         tokio::task::spawn_blocking(move || storage.0.worker.join())
             .await
@@ -332,7 +339,7 @@ impl Storage {
     async fn change(&self, change: Change) -> Result<bool, StorageError> {
         self.shared().check_new_work()?;
         let (reply, answer) = oneshot::channel();
-        let sent = self.0.queue.send(Message::Change(change, reply)).await;
+        let sent = self.send(Message::Change(change, reply)).await;
         sent.map_err(|_| self.shared().ended())?;
         answer.await.map_err(|_| StorageError::Broken("the committing thread panicked".into()))?
     }
@@ -382,7 +389,7 @@ impl Storage {
             Ok(mut append) => {
                 append.awaited = awaited;
                 let message = Message::Append(Box::new(append), reply);
-                if let Err(refused) = self.0.queue.send(message).await {
+                if let Err(refused) = self.send(message).await {
                     refused.0.fail(&self.shared().ended());
                 }
             }
@@ -390,6 +397,15 @@ impl Storage {
             Err(error) => drop(reply.send(Err(Arc::new(error)))),
         }
         receipt
+    }
+
+    async fn send(&self, message: Message) -> Result<(), mpsc::error::SendError<Message>> {
+        let urgent = message.is_urgent();
+        self.0.queue.send(message).await?;
+        if urgent {
+            self.shared().urgent.notify_one();
+        }
+        Ok(())
     }
 
     async fn prepare(
@@ -400,7 +416,9 @@ impl Storage {
     ) -> Result<Append, StorageError> {
         let at = Timestamp::now();
         let mut append = if message::is_large(&kind) {
-            // Off the task that asks: it has other attempts to look after.
+            // Off the task that asks, which has other attempts to look after; and a few at a time, so that
+            // they leave the processors to attempts whose deadline is near.
+            let _turn = self.shared().large.acquire().await.map_err(|_| StorageError::Closed)?;
             let append = tokio::task::spawn_blocking(move || Append::new(run, kind, key, at));
             append.await.map_err(io::Error::other)??
         } else {

@@ -6,7 +6,8 @@
 use super::durable::Database;
 use super::{StorageError, keys};
 
-/// The most bytes of one value. A part of exactly this size is followed by another.
+/// The most bytes of one value. A part of exactly this size is followed by another. Some 20 of them, the
+/// most in a leaf of sled's, must stay below the 128 KiB that sled would put in a file of its own.
 pub(super) const PART_BYTES: usize = 4 << 10;
 
 /// Puts a record under `key`. Where a longer one may be there, [`remove`] it first.

@@ -85,7 +85,10 @@ fn answer(request: &Request, status: &str) -> Answer {
         "POST /api/v1/suites/default/hello/runs" => Answer::json(202, run_as("queued")),
         line if line == test => {
             let mut failed = attempt(1, "failed");
-            failed["detail"] = json!({"exchanges": [], "log_dropped_bytes": 3});
+            failed["detail"] = json!({
+                "exchanges": [], "log_dropped_bytes": 3, "backtrace": [], "further_failures": [],
+                "spans": [], "sub_results": [], "values": [],
+            });
             Answer::json(200, json!({"name": "a/b", "attempts": [failed]}))
         }
         line if line.contains("/logs?") => {

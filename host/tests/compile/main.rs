@@ -445,7 +445,7 @@ fn a_child_whose_server_died_ends() {
     let input = much(8_000, 100);
     let order = format!(
         r#"{{"job":{{"Compile":{{"metered":true}}}},"input_bytes":{},"memory_bytes":2147483648,
-            "cpu_ms":60000,"structure":{{}}}}"#,
+            "cpu_ms":60000,"debug_bytes":0,"structure":{{}}}}"#,
         input.len()
     );
     let mut child = std::process::Command::new(HANDOFF)

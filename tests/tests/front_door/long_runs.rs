@@ -35,8 +35,7 @@ async fn a_run_shows_the_last_attempts_of_each_test_and_a_test_all_of_its_own() 
         serde_json::from_str(&report(&client, id, "json").await).unwrap();
     assert_eq!(array(&whole["tests"]).len(), 10);
     assert!(array(&whole["tests"]).iter().all(|test| rounds(test) == [1, 2, 3]), "{whole:#}");
-    let third = "    attempt 1: passed";
-    assert_eq!(report(&client, id, "go-test").await.matches(third).count(), 30);
+    assert_eq!(report(&client, id, "go-test").await.matches("    attempt 1: ").count(), 30);
     let log = client.get(&format!("/runs/{id}/logs")).await.body;
     assert_eq!(text(&log).matches("--- test ").count(), 30);
     assert_eq!(text(&log).matches("round 3").count(), 10);
@@ -80,7 +79,7 @@ async fn a_run_that_may_come_to_too_many_attempts_is_refused() {
     let server = settings.start().await;
     let client = server.client();
     client.upload_guest("ten").await;
-    for request in [json!({"max_attempts": 2}), json!({"repeat": 2})] {
+    for request in [json!({"max_attempts": 2}), json!({"max_attempts": 1, "repeat": 2})] {
         let answer = client.send(client.run_request("ten", &request)).await;
         assert_says(&answer.problem(422), &["20 attempts", "max_planned_attempts allows 12"]);
     }

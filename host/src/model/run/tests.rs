@@ -1,49 +1,18 @@
 //! What follows from a run's events.
 
 use super::*;
-use crate::model::RunRequest;
+use crate::model::samples;
 
 fn spec(tests: &[(&str, bool)], repeat: u32) -> RunSpec {
-    let planned = |(name, soft): &(&str, bool)| PlannedTest {
-        name: (*name).into(),
-        soft: *soft,
-        timeout_ms: None,
-        max_attempts: 3,
-        skip: None,
-    };
-    RunSpec {
-        id: RunId::new(),
-        number: 1,
-        suite: "hello".parse().unwrap(),
-        version: Digest::of(b""),
-        created_at: Timestamp::UNIX_EPOCH,
-        request: RunRequest::default(),
-        timeout_ms: 1000,
-        parallelism: 1,
-        repeat,
-        tests: tests.iter().map(planned).collect(),
-        program: None,
-    }
+    let names: Vec<_> = tests.iter().map(|(name, _)| *name).collect();
+    let mut spec = samples::spec(&names);
+    spec.repeat = repeat;
+    spec.tests.iter_mut().zip(tests).for_each(|(test, (_, soft))| test.soft = *soft);
+    spec
 }
 
 fn attempt(number: u32, status: TestStatus) -> Attempt {
-    Attempt {
-        number,
-        round: 1,
-        status,
-        cause: None,
-        soft: false,
-        message: None,
-        location: None,
-        started_at: Timestamp::UNIX_EPOCH,
-        duration_ms: 1,
-        fuel_used: None,
-        memory_peak_bytes: 0,
-        logs_truncated: false,
-        limits_hit: vec![],
-        artifacts: vec![],
-        detail: None,
-    }
+    Attempt { duration_ms: 1, ..Attempt::new(1, number, status, Timestamp::UNIX_EPOCH) }
 }
 
 /// A run in which each test had these attempts and ended as the last of them.

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::model::{
-    Artifact, Attempt, AttemptDetail, Counts, LogLine, PlannedTest, Run, RunRequest, RunSpec,
-    Source, Stage, SuiteDescription, TestStatus,
+    Artifact, Attempt, AttemptDetail, Counts, LogLine, Run, RunRequest, RunSpec, Source, Stage,
+    SuiteDescription, TestStatus, samples,
 };
 
 /// An open store, what it told its listener, and its disk.
@@ -60,46 +60,15 @@ fn version(name: &str, component: &Bytes) -> SuiteVersion {
 }
 
 fn spec(suite: &SuiteId, number: u64, reference: Option<&str>, tests: usize) -> RunSpec {
-    let test = |n: usize| PlannedTest {
-        name: format!("test {n}"),
-        soft: false,
-        timeout_ms: None,
-        max_attempts: 1,
-        skip: None,
-    };
-    RunSpec {
-        id: RunId::new(),
-        number,
-        suite: suite.clone(),
-        version: Digest::of(b"component"),
-        created_at: Timestamp::now(),
-        request: RunRequest { reference: reference.map(Into::into), ..Default::default() },
-        timeout_ms: 1000,
-        parallelism: 1,
-        repeat: 1,
-        tests: (0..tests).map(test).collect(),
-        program: None,
-    }
+    let names: Vec<_> = (0..tests).map(|n| format!("test {n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let request = RunRequest { reference: reference.map(Into::into), ..Default::default() };
+    RunSpec { number, suite: suite.clone(), request, ..samples::spec(&names) }
 }
 
 fn attempt(detail: Option<AttemptDetail>, artifacts: Vec<Artifact>) -> Box<Attempt> {
-    Box::new(Attempt {
-        number: 1,
-        round: 1,
-        status: TestStatus::Passed,
-        cause: None,
-        soft: false,
-        message: None,
-        location: None,
-        started_at: Timestamp::now(),
-        duration_ms: 1,
-        fuel_used: Some(1000),
-        memory_peak_bytes: 1 << 20,
-        logs_truncated: false,
-        limits_hit: vec![],
-        artifacts,
-        detail: detail.map(Box::new),
-    })
+    let attempt = Attempt::new(1, 1, TestStatus::Passed, Timestamp::now());
+    Box::new(Attempt { artifacts, detail: detail.map(Box::new), ..attempt })
 }
 
 fn detail(lines: usize) -> AttemptDetail {

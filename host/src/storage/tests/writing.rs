@@ -178,6 +178,28 @@ async fn an_event_is_told_before_its_receipt_resolves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_is_stored_in_order_with_or_without_somebody_who_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let run = opened.queue("a", None).await;
+    for _ in 0..100 {
+        opened.storage.tell(run, EventKind::RunStarted).await;
+    }
+    assert_eq!(opened.store(run, EventKind::CancelRequested { by: None }).await, 102);
+    let stored = |opened: &Opened| {
+        let events = opened.storage.events(run, 0, 1000).unwrap();
+        events.iter().map(|event| event.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(stored(&opened), (1..=102).collect::<Vec<_>>());
+    // Nobody comes after this one.
+    opened.storage.tell(run, finished(RunStatus::Cancelled)).await;
+    while opened.told.lock().unwrap().last().unwrap().seq < 103 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stored(&opened.reopen(&dir).await), (1..=103).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_appends_at_once_share_their_flushes() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(&dir);
