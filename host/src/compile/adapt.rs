@@ -16,10 +16,14 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, SourceMap, UnresolvedPackageGroup, WorldId};
 
 use super::error::{Rejection, shown};
-use super::{header, offered};
+use super::inspect::GO_SECTION;
+use super::{header, offered, reserve};
 
 /// What the result depends on beside the module: part of the key under which compiled code is kept.
-pub(super) const VERSION: &[&[u8]] = &[ENCODER.as_bytes(), COMMAND, REACTOR];
+pub(super) const VERSION: &[&[u8]] = &[ENCODER.as_bytes(), OURS, COMMAND, REACTOR];
+
+/// The version of what is done here and in `reserve`.
+const OURS: &[u8] = b"1";
 
 /// The version of wit-component; a test compares it with the one that is linked.
 const ENCODER: &str = "0.254.2";
@@ -68,6 +72,11 @@ pub(super) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Rejection> {
         }
         REACTOR
     } else if outline.exports_start {
+        if outline.is_go
+            && let Some(roomy) = reserve::reserve(bytes).map_err(|error| not_adapted(&error))?
+        {
+            module = roomy.into();
+        }
         COMMAND
     } else {
         return Err(Rejection::CoreModule);
@@ -92,6 +101,7 @@ struct Outline {
     /// Our interface, by the names that the binding generators give to its functions.
     exports_tests: bool,
     exports_start: bool,
+    is_go: bool,
     /// Whether it says itself which world it is for.
     has_world: bool,
     /// The first import that neither preview 1 nor our world has.
@@ -117,6 +127,7 @@ impl Outline {
                 }
                 Payload::CustomSection(section) => {
                     outline.has_world |= section.name().starts_with("component-type");
+                    outline.is_go |= section.name() == GO_SECTION;
                 }
                 _ => {}
             }

@@ -120,7 +120,7 @@ fn collect(payload: &Payload<'_>, names: &mut Names, bounds: &Structure) -> Resu
 }
 
 /// What Go's linker writes into its programs.
-const GO_SECTION: &str = "go:buildid";
+pub(super) const GO_SECTION: &str = "go:buildid";
 const GO: &str = "Go";
 
 /// The language in which a module says that it was written; of several the first, but Go before all.

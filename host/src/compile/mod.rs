@@ -19,6 +19,7 @@ mod inspect;
 mod lru;
 mod offered;
 mod order;
+mod reserve;
 mod settings;
 mod symbols;
 mod trusted;

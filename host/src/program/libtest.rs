@@ -8,9 +8,6 @@ use crate::model::{Cause, Failure, LogLine, Source, TestCase};
 
 pub(super) const LIST: [&str; 3] = ["--list", "--format", "terse"];
 
-/// What libtest ends with if a test failed.
-const FAILED: u8 = 101;
-
 /// `NAME: test` on each line, and `NAME: benchmark` for what is left out.
 pub(super) fn tests(output: &str) -> Option<Vec<TestCase>> {
     let mut tests = Vec::new();
@@ -42,7 +39,8 @@ pub(super) fn judge(test: &str, ended: Ended, log: &[LogLine]) -> Judgement {
             let message = format!("the program has no test {test:?} any more");
             Judgement::failed(Cause::Exit, Failure { message, location: None })
         }
-        (Ended::Code(FAILED), Some(_)) => {
+        // It ends with 101, of which WASI 0.2 may leave no more than that it is not 0.
+        (Ended::Code(1..), Some(Summary { failed: 1, .. })) => {
             let message = error(log).unwrap_or_else(|| "the test returned an error".to_owned());
             Judgement::failed(Cause::Assertion, Failure { message, location: None })
         }
@@ -56,6 +54,7 @@ pub(super) fn judge(test: &str, ended: Ended, log: &[LogLine]) -> Judgement {
 /// `test result: ok. 1 passed; 0 failed; 0 ignored; …`
 struct Summary {
     passed: u32,
+    failed: u32,
     ignored: u32,
 }
 
@@ -65,7 +64,8 @@ impl Summary {
         let count = |what: &str| {
             counts.split("; ").find_map(|part| part.strip_suffix(what)?.trim().parse().ok())
         };
-        Some(Self { passed: count("passed")?, ignored: count("ignored")? })
+        let (passed, failed, ignored) = (count("passed")?, count("failed")?, count("ignored")?);
+        Some(Self { passed, failed, ignored })
     }
 }
 

@@ -202,6 +202,8 @@ fn of_program(
         _ => 0,
     };
     let exit_code = u8::try_from(exit_code).unwrap_or(u8::MAX);
+    // Where a harness ends the program says nothing of the test.
+    let exited = matches!(explanation, Some(Explanation { cause: Cause::Exit, .. }));
     let (ended, foreign) = match &explanation {
         None => (Ended::Code(0), false),
         Some(Explanation { cause: Cause::Exit, .. }) => (Ended::Code(exit_code), false),
@@ -224,6 +226,7 @@ fn of_program(
         None => Verdict { cause, ..told },
         // Which trap it was says more than that it was one.
         Some(explanation) if foreign || cause == Some(Cause::Trap) => of_explanation(explanation),
+        Some(_) if exited && cause != Some(Cause::Exit) => Verdict { cause, ..told },
         Some(Explanation { backtrace, .. }) => Verdict { cause, backtrace, ..told },
     };
     Verdict { parts: sub_results, ..verdict }
