@@ -38,14 +38,17 @@ fn made(workspace: &Workspace, target: &str) -> Result<Vec<(String, PathBuf)>> {
 }
 
 /// Runs cargo and gives the programs that it made, by the names of their targets.
-fn cargo(
-    workspace: &Workspace,
-    command: &[&str],
-    target: &str,
-) -> Result<Vec<(String, PathBuf)>> {
+fn cargo(workspace: &Workspace, command: &[&str], target: &str) -> Result<Vec<(String, PathBuf)>> {
     let output = workspace
         .cargo(command)
-        .args(["--package", PACKAGE, "--target", target, "--message-format", "json-render-diagnostics"])
+        .args([
+            "--package",
+            PACKAGE,
+            "--target",
+            target,
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .stderr(Stdio::inherit())
         .output()
         .context("failed to run cargo")?;

@@ -230,7 +230,10 @@ mod tests {
         let unknown = r#"(module (import "wasi_snapshot_preview1" "fly" (func))
             (memory (export "memory") 1) (func (export "_start")))"#;
         assert!(refused(unknown).contains("fly"), "{}", refused(unknown));
-        let wrong = format!(r#"(module (func (export "{}#run") (result f32) unreachable))"#, offered::TESTS);
+        let wrong = format!(
+            r#"(module (func (export "{}#run") (result f32) unreachable))"#,
+            offered::TESTS
+        );
         assert!(refused(&wrong).contains("no component can be made of it"), "{}", refused(&wrong));
     }
 
@@ -246,7 +249,8 @@ mod tests {
     #[test]
     fn all_of_the_contract_is_embedded() {
         let wit = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit"));
-        let here = |name: &str, text: &str| assert_eq!(fs::read_to_string(wit.join(name)).unwrap(), text);
+        let here =
+            |name: &str, text: &str| assert_eq!(fs::read_to_string(wit.join(name)).unwrap(), text);
         let files = |directory: &Path| {
             let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
             entries.filter(|path| path.extension().is_some_and(|e| e == "wit")).count()

@@ -35,9 +35,7 @@ pub enum Rejection {
         cap_bytes: u64,
     },
     /// Something else altogether.
-    #[error(
-        "accept it: it is not WebAssembly, it starts with {start}{kind}; upload {EXPECTED}"
-    )]
+    #[error("accept it: it is not WebAssembly, it starts with {start}{kind}; upload {EXPECTED}")]
     NotWasm {
         /// The first bytes, readable.
         start: String,

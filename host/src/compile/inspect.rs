@@ -6,8 +6,8 @@
 //! a component with many exports many times.
 
 use wasmparser::{
-    CustomSectionReader, Error, FuncValidatorAllocations, KnownCustom, Parser, Payload, ValidPayload,
-    Validator,
+    CustomSectionReader, Error, FuncValidatorAllocations, KnownCustom, Parser, Payload,
+    ValidPayload, Validator,
 };
 
 use super::adapt;
@@ -122,9 +122,10 @@ fn collect(payload: &Payload<'_>, names: &mut Names, bounds: &Structure) -> Resu
 /// What Go's linker writes into its programs.
 pub(super) const GO_SECTION: &str = "go:buildid";
 const GO: &str = "Go";
+const RUST: &str = "Rust";
 
-/// The language in which a module says that it was written; of several the first, but Go before all.
-/// A hint that nothing but the guess of a protocol rests on.
+/// The language in which a module says that it was written; of several Go, then Rust, whose libraries
+/// have some C in them, and else the first. A hint that nothing but the guess of a protocol rests on.
 fn hear_language(section: &CustomSectionReader<'_>, language: &mut Option<String>) {
     if section.name() == GO_SECTION {
         *language = Some(GO.to_owned());
@@ -135,8 +136,9 @@ fn hear_language(section: &CustomSectionReader<'_>, language: &mut Option<String
     let KnownCustom::Producers(producers) = section.as_known() else { return };
     let mut fields = producers.into_iter().map_while(Result::ok);
     let values = fields.find(|field| field.name == "language").map(|field| field.values);
-    let first = values.and_then(|values| values.into_iter().next()?.ok());
-    *language = first.map(|value| shown(value.name).chars().take(LANGUAGE_CHARS).collect());
+    let values = || values.clone().into_iter().flatten().map_while(Result::ok);
+    let value = values().find(|value| value.name == RUST).or_else(|| values().next());
+    *language = value.map(|value| shown(value.name).chars().take(LANGUAGE_CHARS).collect());
 }
 
 /// How much of a foreign word is kept, in characters.
@@ -232,7 +234,7 @@ mod tests {
     fn a_component_that_is_started_is_a_program() {
         let text = r#"(component
             (core module
-                (@custom "producers" "\01\08language\01\04Rust\041.95")
+                (@custom "producers" "\01\08language\02\03C11\00\04Rust\041.95")
                 (@custom "go:buildid" "x"))
             (instance $i) (export "wasi:cli/run@0.2.3" (instance $i)))"#;
         let rust = text.replace("(@custom \"go:buildid\" \"x\")", "");

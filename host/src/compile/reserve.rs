@@ -3,14 +3,17 @@
 //! The adapter needs a little memory of its own. A module that gives none by `cabi_realloc` has its
 //! memory grown for it; but Go's runtime takes for granted that nobody grows memory beside it
 //! (runtime/mem_wasm.go: what it was given and what it asks for are one piece), so the two would write
-//! over each other. What is there before the runtime starts, it leaves alone: so the memory begins some
-//! pages larger, and a `cabi_realloc` is added that hands these out.
+//! over each other. What lies below the end of its static data it leaves alone. So that end, a field of
+//! the linker's `runtime.firstmoduledata` (runtime/symtab.go), is moved up some pages, and a
+//! `cabi_realloc` is added that hands these out.
+
+use std::ops::Range;
 
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ExportKind, Encode as _, Function, GlobalSection, GlobalType,
-    MemorySection, MemoryType, Module, RawSection, TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, Encode as _, ExportKind, Function, GlobalSection,
+    GlobalType, MemorySection, MemoryType, Module, RawSection, TypeSection, ValType,
 };
-use wasmparser::{BinaryReader, BinaryReaderError, Parser, Payload, TypeRef};
+use wasmparser::{BinaryReader, BinaryReaderError, DataKind, Operator, Parser, Payload, TypeRef};
 
 /// What is added to a module's exports.
 const REALLOC: &str = "cabi_realloc";
@@ -19,15 +22,17 @@ const REALLOC: &str = "cabi_realloc";
 const PAGES: u64 = 4;
 const PAGE_BYTES: u64 = 1 << 16;
 
-/// The module with room for the adapter, if it lacks a `cabi_realloc` and has a memory of its own.
-pub(super) fn reserve(module: &[u8]) -> Result<Option<Vec<u8>>, BinaryReaderError> {
+/// The module with room for the adapter. None if it lacks nothing; an error if it is not as Go's
+/// linker makes them.
+pub(super) fn reserve(module: &[u8]) -> Result<Option<Vec<u8>>, Unknown> {
     let Some(shape) = Shape::read(module)? else { return Ok(None) };
-    let Some(memory) = shape.memory else { return Ok(None) };
-    let start = memory.initial * PAGE_BYTES;
+    let memory = shape.memory.ok_or(Unknown::Runtime)?;
+    let patch = Patch::find(module, memory.initial * PAGE_BYTES)?;
+    let start = patch.start;
     let mut made = Module::new();
     for payload in Parser::new(0).parse_all(module) {
         let Some((id, range)) = payload?.as_section() else { continue };
-        let content = &module[range];
+        let content = &module[range.clone()];
         let more = |entry: Vec<u8>| with_one_more(content, &entry);
         let data = match id {
             TYPES => {
@@ -62,6 +67,7 @@ pub(super) fn reserve(module: &[u8]) -> Result<Option<Vec<u8>>, BinaryReaderErro
                 code.function(&realloc(shape.globals, start + PAGES * PAGE_BYTES));
                 more(entry_of(&code))?
             }
+            DATA => patch.applied(content, range.start),
             _ => content.to_vec(),
         };
         made.section(&RawSection { id, data: &data });
@@ -75,6 +81,21 @@ const MEMORIES: u8 = 5;
 const GLOBALS: u8 = 6;
 const EXPORTS: u8 = 7;
 const CODE: u8 = 10;
+const DATA: u8 = 11;
+
+/// Why there is no room.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unknown {
+    /// It cannot be read.
+    #[error(transparent)]
+    Binary(#[from] BinaryReaderError),
+    /// It has not the form in which Go's linker leaves a program.
+    #[error(
+        "its Go runtime is not of a kind that is known here; build it with Go 1.21 or newer, or make a \
+         component of it yourself"
+    )]
+    Runtime,
+}
 
 /// How many of everything a module has, imports included.
 #[derive(Default)]
@@ -86,8 +107,8 @@ struct Shape {
 }
 
 impl Shape {
-    /// None if nothing is to be added, or something to which it would be added is not there.
-    fn read(module: &[u8]) -> Result<Option<Self>, BinaryReaderError> {
+    /// None if nothing is to be added.
+    fn read(module: &[u8]) -> Result<Option<Self>, Unknown> {
         let (mut shape, mut sections) = (Self::default(), Vec::new());
         for payload in Parser::new(0).parse_all(module) {
             let payload = payload?;
@@ -121,9 +142,104 @@ impl Shape {
                 _ => {}
             }
         }
-        let whole = [TYPES, FUNCTIONS, MEMORIES, GLOBALS, EXPORTS, CODE];
-        Ok(whole.iter().all(|id| sections.contains(id)).then_some(shape))
+        let whole = [TYPES, FUNCTIONS, MEMORIES, GLOBALS, EXPORTS, CODE, DATA];
+        let is_whole = whole.iter().all(|id| sections.contains(id));
+        if is_whole { Ok(Some(shape)) } else { Err(Unknown::Runtime) }
     }
+}
+
+/// The end of the static data, moved up.
+struct Patch {
+    /// Where the reserved pages begin.
+    start: u64,
+    /// Bytes of the module that change, each with its place.
+    bytes: Vec<(usize, u8)>,
+}
+
+/// Words of `firstmoduledata` from `noptrdata` to `end`: where each kind of static data begins and ends.
+const WORDS: usize = 11;
+
+impl Patch {
+    /// Finds the one place in a module's data that has the form of those words.
+    fn find(module: &[u8], memory_bytes: u64) -> Result<Self, Unknown> {
+        let segments = segments(module)?;
+        let data_bytes = segments.iter().map(|(at, bytes)| at + bytes.len()).max().unwrap_or(0);
+        if data_bytes as u64 > memory_bytes {
+            return Err(Unknown::Runtime);
+        }
+        let mut image = vec![0; data_bytes];
+        for (at, bytes) in &segments {
+            image[*at..at + bytes.len()].copy_from_slice(&module[bytes.clone()]);
+        }
+        let fits = |at: &usize| ends_here(&image[*at..], data_bytes as u64, memory_bytes);
+        let mut places = (0..(image.len() + 1).saturating_sub(8 * WORDS)).step_by(8).filter(fits);
+        let (Some(place), None) = (places.next(), places.next()) else {
+            return Err(Unknown::Runtime);
+        };
+        let at = place + 8 * (WORDS - 1);
+        let start = word(&image[at..]).next_multiple_of(PAGE_BYTES);
+        let moved = (start + PAGES * PAGE_BYTES).to_le_bytes();
+        let changed = (at..).zip(moved).filter(|(at, byte)| image[*at] != *byte);
+        let bytes = changed.map(|(at, byte)| {
+            // Of two segments over the same place the later one counts.
+            let mut holders = segments.iter().rev();
+            let holder = holders.find(|(from, bytes)| (*from..from + bytes.len()).contains(&at));
+            let (from, bytes) = holder.ok_or(Unknown::Runtime)?;
+            Ok((bytes.start + at - from, byte))
+        });
+        Ok(Self { start, bytes: bytes.collect::<Result<_, Unknown>>()? })
+    }
+
+    /// A section that begins at `from` in its module, with the bytes that change in it.
+    fn applied(&self, section: &[u8], from: usize) -> Vec<u8> {
+        let mut section = section.to_vec();
+        for (at, byte) in &self.bytes {
+            if let Some(place) = at.checked_sub(from).and_then(|at| section.get_mut(at)) {
+                *place = *byte;
+            }
+        }
+        section
+    }
+}
+
+/// The segments of data, each with its address and where its bytes are in the module.
+fn segments(module: &[u8]) -> Result<Vec<(usize, Range<usize>)>, Unknown> {
+    let mut segments = Vec::new();
+    for payload in Parser::new(0).parse_all(module) {
+        let Payload::DataSection(section) = payload? else { continue };
+        for data in section {
+            let data = data?;
+            let DataKind::Active { memory_index: 0, offset_expr } = data.kind else {
+                return Err(Unknown::Runtime);
+            };
+            let Operator::I32Const { value } = offset_expr.get_operators_reader().read()? else {
+                return Err(Unknown::Runtime);
+            };
+            let bytes = data.range.end - data.data.len()..data.range.end;
+            segments.push((value.cast_unsigned() as usize, bytes));
+        }
+    }
+    Ok(segments)
+}
+
+/// Whether `words` are those, in a program with so much static data that is not zero, and so much
+/// memory from the start.
+fn ends_here(words: &[u8], data_bytes: u64, memory_bytes: u64) -> bool {
+    let at = |index: usize| word(&words[8 * index..]);
+    // Most places are no address above the page of zeroes, which is seen by the first word.
+    if !(4096..memory_bytes).contains(&at(0)) {
+        return false;
+    }
+    let in_order = (1..WORDS).all(|index| at(index - 1) <= at(index));
+    // Something is in the data with and without pointers, and in what begins as zeroes.
+    let not_empty = at(0) < at(1) && at(2) < at(3) && at(4) < at(5);
+    let end = at(WORDS - 1);
+    in_order && not_empty && (data_bytes..=memory_bytes).contains(&end)
+}
+
+/// The number that begins there.
+fn word(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Hands out what lies between the value of a global and `end`, once.
@@ -176,18 +292,29 @@ fn encoded(value: &impl wasm_encoder::Encode) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn module(fields: &str) -> Vec<u8> {
+    fn in_text(words: [u64; WORDS]) -> String {
+        let bytes = words.into_iter().flat_map(u64::to_le_bytes);
+        bytes.map(|byte| format!("\\{byte:02x}")).collect()
+    }
+
+    /// A module with these words of `firstmoduledata` at 4,200, in two pages of memory.
+    fn module(words: [u64; WORDS], fields: &str) -> Vec<u8> {
+        let words = in_text(words);
         let text = format!(
             r#"(module (import "a" "f" (func (param i32))) (import "a" "g" (global i32))
                  (memory (export "memory") 2 3) (global i32 i32.const 7)
-                 (func (export "_start")) (func (result i32) i32.const 5) {fields})"#
+                 (func (export "_start")) (func (result i32) i32.const 5) {fields}
+                 (data (i32.const 4096) "abc") (data (i32.const 4200) "{words}"))"#
         );
         wat::parse_str(text).unwrap()
     }
 
+    const WORDS_OF_GO: [u64; WORDS] =
+        [4200, 4300, 4300, 4400, 4400, 4600, 4600, 70_000, 70_000, 70_000, 70_001];
+
     #[test]
-    fn the_memory_begins_larger_and_what_was_added_is_handed_out() {
-        let reserved = reserve(&module("(data (i32.const 0) \"x\")")).unwrap().unwrap();
+    fn the_end_of_data_moves_up_and_what_lies_before_it_is_handed_out() {
+        let reserved = reserve(&module(WORDS_OF_GO, "")).unwrap().unwrap();
         wasmparser::validate(&reserved).unwrap();
         let engine = wasmtime::Engine::default();
         let module = wasmtime::Module::new(&engine, &reserved).unwrap();
@@ -198,9 +325,14 @@ mod tests {
         let instance = wasmtime::Instance::new(&mut store, &module, &[f.into(), g.into()]).unwrap();
         let memory = instance.get_memory(&mut store, "memory").unwrap();
         assert_eq!((memory.size(&store), memory.ty(&store).maximum()), (6, Some(6)));
-        let realloc = instance.get_typed_func::<(i32, i32, i32, i32), i32>(&mut store, REALLOC).unwrap();
+        let words = &memory.data(&store)[4200..];
+        assert_eq!((word(&words[72..]), word(&words[80..])), (70_000, 6 << 16));
+        let realloc =
+            instance.get_typed_func::<(i32, i32, i32, i32), i32>(&mut store, REALLOC).unwrap();
         let start = 2 << 16;
-        for (align, size, at) in [(1, 3, start), (8, 1 << 16, start + 8), (1, 1, start + 8 + (1 << 16))] {
+        for (align, size, at) in
+            [(1, 3, start), (8, 1 << 16, start + 8), (1, 1, start + 8 + (1 << 16))]
+        {
             assert_eq!(realloc.call(&mut store, (0, 0, align, size)).unwrap(), at);
         }
         assert!(realloc.call(&mut store, (start, 3, 1, 6)).is_err(), "nothing is enlarged");
@@ -209,9 +341,26 @@ mod tests {
 
     #[test]
     fn a_module_that_gives_memory_itself_stays_as_it_is() {
-        let given = r#"(func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)"#;
-        assert!(reserve(&module(given)).unwrap().is_none());
+        let given =
+            r#"(func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)"#;
+        assert!(reserve(&module(WORDS_OF_GO, given)).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_go_did_not_link_is_told() {
         let without_memory = wat::parse_str(r#"(module (func (export "_start")))"#).unwrap();
-        assert!(reserve(&without_memory).unwrap().is_none());
+        let mut out_of_order = WORDS_OF_GO;
+        out_of_order[3] = 0;
+        let mut beyond = WORDS_OF_GO;
+        beyond[WORDS - 1] = 3 << 16;
+        let twice = format!(r#"(data (i32.const 5000) "{}")"#, in_text(WORDS_OF_GO));
+        for module in [
+            without_memory,
+            module(out_of_order, ""),
+            module(beyond, ""),
+            module(WORDS_OF_GO, &twice),
+        ] {
+            assert!(matches!(reserve(&module), Err(Unknown::Runtime)));
+        }
     }
 }

@@ -74,13 +74,18 @@ fn failed(code: u8, own: Option<Part>, parts: &[SubResult], log: &[LogLine]) -> 
             let Outcome::Failed(Failure { message, location }) = &first.outcome else {
                 unreachable!("only failed parts are left");
             };
-            let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+            let more =
+                if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
             let message = format!("{}{more}: {message}", first.name);
             Failure { message, location: location.clone() }
         }
         // An example whose output is not as it should be is told on stdout.
-        (None, []) if !printed.is_empty() => Failure { message: printed.join("\n"), location: None },
-        (None, []) => Failure { message: "the test failed without a message".into(), location: None },
+        (None, []) if !printed.is_empty() => {
+            Failure { message: printed.join("\n"), location: None }
+        }
+        (None, []) => {
+            Failure { message: "the test failed without a message".into(), location: None }
+        }
     };
     Judgement::failed(Cause::Assertion, failure)
 }
@@ -98,7 +103,8 @@ fn said_failure(said: &[Failure]) -> Option<Failure> {
 fn panic(log: &[LogLine]) -> Option<Failure> {
     let stderr: Vec<&str> = lines(log, Source::Stderr).collect();
     let told = |line: &str| {
-        let message = line.strip_prefix("panic: ").or_else(|| line.strip_prefix("fatal error: "))?;
+        let message =
+            line.strip_prefix("panic: ").or_else(|| line.strip_prefix("fatal error: "))?;
         let message = message.strip_suffix(" [recovered, repanicked]").unwrap_or(message);
         Some(message.strip_suffix(" [recovered]").unwrap_or(message).to_owned())
     };
@@ -111,7 +117,8 @@ fn panic(log: &[LogLine]) -> Option<Failure> {
         })
     };
     let location = places().find(|place| place.file.ends_with("_test.go"));
-    let location = location.or_else(|| places().find(|place| !place.file.contains("/src/runtime/")));
+    let location =
+        location.or_else(|| places().find(|place| !place.file.contains("/src/runtime/")));
     Some(Failure { message, location })
 }
 
@@ -173,8 +180,13 @@ impl Course {
             name.clone_into(current);
             return;
         }
-        let ends = [("--- PASS: ", End::Passed), ("--- FAIL: ", End::Failed), ("--- SKIP: ", End::Skipped)];
-        let Some((rest, end)) = ends.iter().find_map(|(word, end)| Some((line.strip_prefix(word)?, *end)))
+        let ends = [
+            ("--- PASS: ", End::Passed),
+            ("--- FAIL: ", End::Failed),
+            ("--- SKIP: ", End::Skipped),
+        ];
+        let Some((rest, end)) =
+            ends.iter().find_map(|(word, end)| Some((line.strip_prefix(word)?, *end)))
         else {
             return;
         };
@@ -206,11 +218,15 @@ impl Course {
                 Some(End::Skipped) => Outcome::Skipped {
                     reason: part.said.last().map_or(String::new(), |said| said.message.clone()),
                 },
-                Some(End::Failed) => Outcome::Failed(said_failure(&part.said).unwrap_or(Failure {
-                    message: "a part of it failed".into(),
-                    location: None,
-                })),
-                None => Outcome::Failed(Failure { message: "it did not end".into(), location: None }),
+                Some(End::Failed) => {
+                    Outcome::Failed(said_failure(&part.said).unwrap_or(Failure {
+                        message: "a part of it failed".into(),
+                        location: None,
+                    }))
+                }
+                None => {
+                    Outcome::Failed(Failure { message: "it did not end".into(), location: None })
+                }
             };
             Some(SubResult { name, outcome, duration_ms: part.duration_ms })
         };
@@ -248,10 +264,10 @@ fn said(line: &str) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{failure, log};
     use super::super::Ended;
-    use crate::model::Protocol;
+    use super::super::tests::{failure, log};
     use super::*;
+    use crate::model::Protocol;
 
     fn judged(test: &str, code: u8, stdout: &str, stderr: &str) -> Judgement {
         let stdout = stdout.replace('^', "\u{16}");
@@ -263,7 +279,8 @@ mod tests {
         let found = tests("TestPass\nTest_größe\nBenchmarkX\nFuzzX\nExample_a\n").unwrap();
         let names: Vec<_> = found.iter().map(|test| test.name.as_str()).collect();
         assert_eq!(names, ["TestPass", "Test_größe", "Example_a"]);
-        for other in ["hello, world\n", "flag provided but not defined: -test.list\n", "TestA b\n"] {
+        for other in ["hello, world\n", "flag provided but not defined: -test.list\n", "TestA b\n"]
+        {
             assert_eq!(tests(other), None, "{other}");
         }
     }
@@ -297,7 +314,8 @@ mod tests {
         let stdout = "^=== RUN   TestA\n^=== RUN   TestA/a\n    a_test.go:7: in a\n^--- PASS: TestA/a (0.01s)\n^=== NAME  TestA\n^=== RUN   TestA/b_c\n    a_test.go:8: in b\n^--- FAIL: TestA/b_c (0.00s)\n^=== NAME  TestA\n^=== RUN   TestA/d\n^=== RUN   TestA/d/e\n    a_test.go:9: in e\n^--- SKIP: TestA/d/e (0.00s)\n^=== NAME  TestA/d\n^--- PASS: TestA/d (0.00s)\n^=== NAME  TestA\n^--- FAIL: TestA (0.00s)\n^=== NAME  \n^FAIL\n";
         let judgement = judged("TestA", 1, stdout, "");
         assert_eq!(failure(&judgement), ("b_c: in b", Some(("a_test.go", 8))));
-        let parts: Vec<_> = judgement.sub_results.iter().map(|p| (p.name.as_str(), p.duration_ms)).collect();
+        let parts: Vec<_> =
+            judgement.sub_results.iter().map(|p| (p.name.as_str(), p.duration_ms)).collect();
         assert_eq!(parts, [("a", 10), ("b_c", 0), ("d", 0), ("d/e", 0)]);
         assert_eq!(judgement.sub_results[0].outcome, Outcome::Passed);
         assert_eq!(judgement.sub_results[3].outcome, Outcome::Skipped { reason: "in e".into() });

@@ -94,10 +94,10 @@ fn error(log: &[LogLine]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{failure, log};
     use super::super::Ended;
-    use crate::model::Protocol;
+    use super::super::tests::{failure, log};
     use super::*;
+    use crate::model::Protocol;
 
     const OK: &str = "\nrunning 1 test\ntest a::b ... out\nok\n\n\
         test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 6 filtered out; finished in 0.02s\n";
@@ -130,12 +130,17 @@ mod tests {
 
     #[test]
     fn ignored_tests_say_why() {
-        let summary = "test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 6 filtered out\n";
-        let reason = |line: &str| {
-            match judged(Ended::Code(0), &format!("running 1 test\n{line}\n\n{summary}"), "").outcome {
-                crate::model::Outcome::Skipped { reason } => reason,
-                other => panic!("{other:?}"),
-            }
+        let summary =
+            "test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 6 filtered out\n";
+        let reason = |line: &str| match judged(
+            Ended::Code(0),
+            &format!("running 1 test\n{line}\n\n{summary}"),
+            "",
+        )
+        .outcome
+        {
+            crate::model::Outcome::Skipped { reason } => reason,
+            other => panic!("{other:?}"),
         };
         assert_eq!(reason("test a::b ... ignored, slow"), "slow");
         assert_eq!(reason("test a::b ... ignored"), "it is ignored");

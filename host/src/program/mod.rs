@@ -139,11 +139,8 @@ mod tests {
     /// A log as it is captured: line by line.
     pub(super) fn log(stdout: &str, stderr: &str) -> Vec<LogLine> {
         let of = |source, text: &str| {
-            let line = |text: &str| LogLine {
-                at: Timestamp::UNIX_EPOCH,
-                source,
-                text: text.to_owned(),
-            };
+            let line =
+                |text: &str| LogLine { at: Timestamp::UNIX_EPOCH, source, text: text.to_owned() };
             text.lines().map(line).collect::<Vec<_>>()
         };
         [of(Source::Stdout, stdout), of(Source::Stderr, stderr)].concat()
@@ -160,7 +157,8 @@ mod tests {
 
     #[test]
     fn an_exit_code_decides_alone() {
-        let judge = |code| Protocol::ExitCode.judge("a", Ended::Code(code), &log("x", "no disk\n\n"));
+        let judge =
+            |code| Protocol::ExitCode.judge("a", Ended::Code(code), &log("x", "no disk\n\n"));
         assert_eq!(judge(0), Judgement::passed());
         assert_eq!(judge(3).cause, Some(Cause::Exit));
         assert_eq!(failure(&judge(3)), ("it ended with exit code 3: no disk", None));

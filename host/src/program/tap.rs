@@ -14,14 +14,16 @@ pub(super) fn is_announced(log: &[LogLine]) -> bool {
 
 pub(super) fn judge(ended: Ended, log: &[LogLine]) -> Judgement {
     let Document { plan, points, bailed_out } = Document::read(log);
-    let failed: Vec<_> = points.iter().filter(|p| matches!(p.outcome, Outcome::Failed(_))).collect();
+    let failed: Vec<_> =
+        points.iter().filter(|p| matches!(p.outcome, Outcome::Failed(_))).collect();
     let problem = if let Some(reason) = bailed_out {
         Some(format!("it bailed out: {reason}"))
     } else if let [first, rest @ ..] = failed.as_slice() {
         let Outcome::Failed(Failure { message, .. }) = &first.outcome else {
             unreachable!("only failed points are left");
         };
-        let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+        let more =
+            if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
         Some(format!("{}{more}: {message}", first.name))
     } else {
         planned(plan.as_ref(), points.len())
@@ -43,7 +45,9 @@ pub(super) fn judge(ended: Ended, log: &[LogLine]) -> Judgement {
 
 fn planned(plan: Option<&Plan>, found: usize) -> Option<String> {
     match plan {
-        None => Some("it wrote no plan (such as `1..4`), so nobody knows whether it is complete".into()),
+        None => {
+            Some("it wrote no plan (such as `1..4`), so nobody knows whether it is complete".into())
+        }
         Some(plan) if plan.count != found => {
             Some(format!("it planned {} test points and wrote {found}", plan.count))
         }
@@ -156,10 +160,10 @@ fn plan(line: &str) -> Option<Plan> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{failure, log};
     use super::super::Ended;
-    use crate::model::Protocol;
+    use super::super::tests::{failure, log};
     use super::*;
+    use crate::model::Protocol;
 
     fn judged(code: u8, stdout: &str) -> Judgement {
         Protocol::Tap.judge("a", Ended::Code(code), &log(stdout, ""))
@@ -186,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_failed_point_fails_with_its_diagnosis() {
-        let stdout = "1..2\nnot ok 1 - sells\n  ---\n  message: sold out\n  at: shop.c:7\n  ...\nok 2\n";
+        let stdout =
+            "1..2\nnot ok 1 - sells\n  ---\n  message: sold out\n  at: shop.c:7\n  ...\nok 2\n";
         for code in [0, 1] {
             let judgement = judged(code, stdout);
             assert_eq!(judgement.cause, Some(Cause::Assertion));

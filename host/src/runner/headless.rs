@@ -13,8 +13,8 @@ use super::sink::Sink;
 use crate::compile::{CompileError, CompileSettings, Compiler};
 use crate::metrics::Metrics;
 use crate::model::{
-    EventKind, Introduction, Name, PlanError, Policy, Run, RunEvent, RunId, RunRequest, SuiteId, SuiteVersion,
-    plan,
+    EventKind, Introduction, Name, PlanError, Policy, Run, RunEvent, RunId, RunRequest, SuiteId,
+    SuiteVersion, plan,
 };
 use crate::storage::StorageError;
 use crate::wasm::{DescribeError, Engines, Sandbox, SandboxSettings};

@@ -11,8 +11,8 @@ use super::suite::DescribeError;
 use super::trap::{self, Circumstances, Explanation, in_words};
 use crate::compile::LeftOut;
 use crate::model::{
-    Artifact, Attempt, AttemptDetail, Cause, Digest, Failure, Frame, Limit, Limits, Location, LogLine,
-    Outcome, Protocol, Source, SubResult, TestStatus, Value,
+    Artifact, Attempt, AttemptDetail, Cause, Digest, Failure, Frame, Limit, Limits, Location,
+    LogLine, Outcome, Protocol, Source, SubResult, TestStatus, Value,
 };
 use crate::program::{Ended, Judgement};
 
@@ -215,7 +215,8 @@ fn of_program(
         Some(_) => (Ended::Trapped(None), true),
     };
     let Execution { log, limits, hits, .. } = execution;
-    let Judgement { outcome, cause, mut sub_results } = by.protocol.judge(&by.test, ended, &log.lines);
+    let Judgement { outcome, cause, mut sub_results } =
+        by.protocol.judge(&by.test, ended, &log.lines);
     if let Some(mark) = by.protocol.mark() {
         let from_program = log.lines.iter_mut().filter(|line| line.source == Source::Stdout);
         from_program.for_each(|line| line.text.retain(|character| character != mark));

@@ -11,7 +11,9 @@ use std::process::Stdio;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use handoff::compile::{CompileError, CompileSettings, Compiler, Inspection, Kind, Loaded, Rejection};
+use handoff::compile::{
+    CompileError, CompileSettings, Compiler, Inspection, Kind, Loaded, Rejection,
+};
 use handoff::metrics::Metrics;
 use handoff::model::Digest;
 use handoff::wasm::{Engines, SandboxSettings};
