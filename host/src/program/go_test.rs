@@ -323,10 +323,10 @@ mod tests {
 
     #[test]
     fn a_panic_is_told_with_its_place_in_the_test() {
-        let stderr = "panic: assignment to entry in nil map [recovered, repanicked]\n\ngoroutine 7 [running]:\ntesting.tRunner.func1.2({0x26300, 0x2366f0})\n\t/go/src/testing/testing.go:1974 +0x20\npanic({0x26300, 0x2366f0})\n\t/go/src/runtime/panic.go:860 +0x1c\nx.TestA(0x404248)\n\t/home/x/a_test.go:8 +0x2\n";
+        let stderr = "panic: assignment to entry in nil map [recovered, repanicked]\n\ngoroutine 7 [running]:\ntesting.tRunner.func1.2({0x26300, 0x2366f0})\n\t/go/src/testing/testing.go:1974 +0x20\npanic({0x26300, 0x2366f0})\n\t/go/src/runtime/panic.go:860 +0x1c\nx.TestA(0x404248)\n\t/src/x/a_test.go:8 +0x2\n";
         let judgement = judged("TestA", 2, "^=== RUN   TestA\n^--- FAIL: TestA (0.00s)\n", stderr);
         assert_eq!(judgement.cause, Some(Cause::Panic));
-        let expected = ("assignment to entry in nil map", Some(("/home/x/a_test.go", 8)));
+        let expected = ("assignment to entry in nil map", Some(("/src/x/a_test.go", 8)));
         assert_eq!(failure(&judgement), expected);
     }
 }

@@ -152,6 +152,8 @@ mod tests {
         let stdout = "running 1 test\ntest a::b ... FAILED\n\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 6 filtered out\n";
         let failed = judged(Ended::Code(101), stdout, "Error: \"on purpose\"\n");
         assert_eq!(failed.cause, Some(Cause::Assertion));
+        // All that WASI 0.2 leaves of 101.
+        assert_eq!(judged(Ended::Code(1), stdout, "Error: \"on purpose\"\n"), failed);
         assert_eq!(failure(&failed).0, "\"on purpose\"");
         let panic = Failure { message: "arith".into(), location: None };
         let trapped = judged(Ended::Trapped(Some(panic)), "running 1 test\n", "");

@@ -118,7 +118,7 @@ async fn files_that_cannot_grow_lose_nothing() {
     let client = server.client();
     assert_eq!(client.json(&format!("/runs/{}", first["id"].as_str().unwrap())).await, first);
     for run in &accepted {
-        let run = client.finished(&run.as_str().unwrap().to_owned()).await;
+        let run = client.finished(run.as_str().unwrap()).await;
         assert_eq!(run["status"], "passed", "{run:#}");
     }
     let digest = version["suite"]["version"].as_str().unwrap();
