@@ -106,6 +106,7 @@ fn events(id: RunId, number: u64, suite: SuiteId) -> [EventKind; 4] {
             max_attempts: 1,
             skip: Some("stored by the bench".into()),
         }],
+        program: None,
     };
     let status = if number % 20 < 10 { RunStatus::Passed } else { RunStatus::Failed };
     let test = "a test".to_owned();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::compile::Compiler;
 use crate::config::{Config, DeclaredSuite};
 use crate::metrics::Metrics;
+use crate::model::{Introduction, Name};
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
 use crate::storage::Storage;
 use crate::wasm::{Engines, Sandbox};
@@ -89,8 +90,11 @@ impl App {
 
     async fn load(&self, suite: &DeclaredSuite) -> anyhow::Result<()> {
         let bytes = tokio::fs::read(&suite.file).await?;
-        let (version, new) =
-            self.runner.upload(Bytes::from(bytes), suite.namespace.clone(), None).await?;
+        let (namespace, name) = (suite.namespace.clone(), suite.name.clone());
+        let stem = || suite.file.file_stem().and_then(|stem| Name::of_program(stem.to_str()?));
+        let introduction =
+            Introduction { namespace, name: name.or_else(stem), protocol: suite.protocol };
+        let (version, new) = self.runner.upload(Bytes::from(bytes), introduction, None).await?;
         self.runner.grant(&version.suite, &suite.policy).await?;
         tracing::info!(suite = %version.suite, version = %version.digest, new, "loaded a declared suite");
         Ok(())

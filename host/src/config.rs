@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::CompileSettings;
 use crate::http::HttpSettings;
-use crate::model::{Name, Policy};
+use crate::model::{Name, Policy, Protocol};
 use crate::runner::RunnerSettings;
 use crate::storage::StorageSettings;
 use crate::telemetry::LogSettings;
@@ -85,6 +85,10 @@ pub struct DeclaredSuite {
     pub file: PathBuf,
     /// The namespace. Default: what the component says, else `default`.
     pub namespace: Option<Name>,
+    /// The name of a test program, which has none of its own. Default: that of the file.
+    pub name: Option<Name>,
+    /// How a test program's tests are run and judged. Default: found out.
+    pub protocol: Option<Protocol>,
     /// The grant.
     #[serde(default)]
     pub policy: Policy,

@@ -335,6 +335,7 @@ mod tests {
             parallelism: 1,
             repeat: 1,
             tests: vec![],
+            program: None,
         })
     }
 

@@ -52,6 +52,7 @@ fn spec(number: u64) -> RunSpec {
         parallelism: 1,
         repeat: 1,
         tests: vec![test],
+        program: None,
     }
 }
 

@@ -30,6 +30,15 @@ pub fn guest(name: &str) -> Vec<u8> {
     })
 }
 
+/// The component of that name, if the tools for its language were there to build it; says so if not.
+pub fn optional_guest(name: &str) -> Option<Vec<u8>> {
+    if !file(name).exists() {
+        eprintln!("NOT TESTED: {name}, which was not built: its language's tools are not here");
+        return None;
+    }
+    Some(guest(name))
+}
+
 /// The same component as other bytes, thus another version of its suite: with a custom section that
 /// holds `salt`.
 pub fn salted(component: &[u8], salt: u64) -> Vec<u8> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use client::{Answer, Client, RunId};
 pub use command::{Ended, Handoff, Running, guest_file};
 pub use events::{AttemptKey, Event, Events};
-pub use guests::{guest, salted, target_directory};
+pub use guests::{guest, optional_guest, salted, target_directory};
 pub use server::{Server, Settings};
 pub use target::{Seen, Target};
 

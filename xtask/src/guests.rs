@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::programs;
 use crate::workspace::Workspace;
 
 const TARGET: &str = "wasm32-wasip2";
@@ -17,7 +18,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<usize> {
         eprintln!("there are no guests to build");
         return Ok(0);
     }
-    ensure_target(workspace)?;
+    ensure_target(workspace, TARGET)?;
     let packages = workspace.guests.iter().flat_map(|guest| ["--package", &guest.package]);
     let status = workspace
         .cargo(&["build", "--profile", PROFILE, "--target", TARGET])
@@ -32,11 +33,11 @@ pub(crate) fn build(workspace: &Workspace) -> Result<usize> {
     for guest in &workspace.guests {
         copy_if_changed(&built.join(&guest.file), &workspace.component(&guest.name))?;
     }
-    Ok(workspace.guests.len())
+    Ok(workspace.guests.len() + programs::build(workspace)?)
 }
 
 /// Leaves an unchanged file alone, so that its time tells when it changed.
-fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
     let new = fs::read(from).with_context(|| format!("failed to read {}", from.display()))?;
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
@@ -47,23 +48,23 @@ fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
     copied.with_context(|| format!("failed to write {}", to.display()))
 }
 
-/// Adds the guests' target to the toolchain if it is missing.
-fn ensure_target(workspace: &Workspace) -> Result<()> {
-    if has_target(workspace)? {
+/// Adds a target of guests to the toolchain if it is missing.
+pub(crate) fn ensure_target(workspace: &Workspace, target: &str) -> Result<()> {
+    if has_target(workspace, target)? {
         return Ok(());
     }
-    eprintln!("adding the target {TARGET}");
+    eprintln!("adding the target {target}");
     let added = Command::new("rustup")
-        .args(["target", "add", TARGET])
+        .args(["target", "add", target])
         .current_dir(&workspace.root)
         .status();
     let problem = match added {
-        Ok(status) if status.success() && has_target(workspace)? => return Ok(()),
-        Ok(status) => format!("`rustup target add {TARGET}` ended with {status}"),
+        Ok(status) if status.success() && has_target(workspace, target)? => return Ok(()),
+        Ok(status) => format!("`rustup target add {target}` ended with {status}"),
         Err(error) => format!("`rustup` cannot be run ({error})"),
     };
     bail!(
-        "the toolchain has no target {TARGET}, and {problem}.\n\
+        "the toolchain has no target {target}, and {problem}.\n\
          Add it by hand to the toolchain that rust-toolchain.toml names, or set RUSTUP_TOOLCHAIN to \
          any other toolchain that has it."
     )
@@ -71,10 +72,10 @@ fn ensure_target(workspace: &Workspace) -> Result<()> {
 
 /// Whether the standard library for the target is there. Asks the compiler, which knows it for
 /// toolchains that do not come from rustup, too.
-fn has_target(workspace: &Workspace) -> Result<bool> {
+fn has_target(workspace: &Workspace, target: &str) -> Result<bool> {
     let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
     let output = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .current_dir(&workspace.root)
         .stderr(Stdio::null())
         .output()

@@ -8,6 +8,7 @@ mod children;
 mod demo;
 mod guests;
 mod http;
+mod programs;
 mod sdks;
 mod test;
 mod workspace;

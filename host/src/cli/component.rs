@@ -1,15 +1,39 @@
 //! A component as the command line itself looks at it, without running its tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use clap::Args;
 
 use super::exit::Failure;
 use crate::compile::{Compiler, Inspection};
 use crate::config::{Config, Environment};
 use crate::metrics::Metrics;
-use crate::model::Digest;
+use crate::model::{Introduction, Name, Protocol};
 use crate::wasm::{Described, Engines, Sandbox};
+
+/// What is said of a test program that was not written for us. A suite says it itself.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct ProgramArgs {
+    /// The name of a test program, which has none of its own [default: that of its file]
+    #[arg(long, help_heading = "Test programs")]
+    name: Option<Name>,
+    /// How its tests are run: libtest, go-test, tap or exit-code [default: found out]
+    #[arg(long, help_heading = "Test programs")]
+    protocol: Option<Protocol>,
+}
+
+impl ProgramArgs {
+    /// What is said of the component in `file`.
+    pub(super) fn introduction(&self, file: &Path) -> Introduction {
+        let stem = || file.file_stem().and_then(|stem| Name::of_program(stem.to_str()?));
+        Introduction {
+            namespace: None,
+            name: self.name.clone().or_else(stem),
+            protocol: self.protocol,
+        }
+    }
+}
 
 /// Where compiled components are kept between commands, and how long: a directory that is removed when
 /// this is dropped, if there is no lasting one.
@@ -64,11 +88,17 @@ impl<'a> Reader<'a> {
     }
 
     /// What it says of itself, in the sandbox.
-    pub(super) async fn describe(&self, component: Bytes) -> Result<Described, Failure> {
+    pub(super) async fn describe(
+        &self,
+        component: Bytes,
+        inspection: &Inspection,
+        introduction: &Introduction,
+    ) -> Result<Described, Failure> {
         let metered = self.config.sandbox.limits.fuel > 0;
-        let loaded = self.compiler.load(Digest::of(&component), component, metered).await?;
+        let loaded = self.compiler.load(inspection.digest, component, metered).await?;
         let settings = self.config.sandbox.clone();
         let sandbox = Sandbox::new(settings, self.engines.clone(), Metrics::new());
-        Ok(sandbox.map_err(Failure::platform)?.describe(&loaded).await?)
+        let sandbox = sandbox.map_err(Failure::platform)?;
+        Ok(sandbox.describe(&loaded, introduction, inspection.language.as_deref()).await?)
     }
 }

@@ -7,21 +7,23 @@ use clap::Args;
 use serde_json::json;
 
 use super::client::read_file;
-use super::component::{Cache, Reader};
+use super::component::{Cache, ProgramArgs, Reader};
 use super::exit::{Exit, Failure};
 use super::terminal::{Look, Style, safe_line};
 use super::{Output, Surroundings};
-use crate::compile::Inspection;
+use crate::compile::{Inspection, Kind};
 use crate::config::{self, SettingArgs};
 use crate::wasm::Described;
 
 #[derive(Args)]
 pub(super) struct InspectArgs {
-    /// The component
+    /// The component, or a test program for WASI
     file: PathBuf,
     /// Ask the component for its tests too; this compiles it and runs its `describe` in the sandbox
     #[arg(long)]
     tests: bool,
+    #[command(flatten)]
+    program: ProgramArgs,
     /// How to write the result
     #[arg(short, long, default_value = "human")]
     output: Output,
@@ -47,7 +49,10 @@ impl InspectArgs {
         let reader = Reader::new(&config, &cache)?;
         let inspection = reader.inspect(component.clone()).await?;
         let described = match self.tests {
-            true => Some(reader.describe(component).await?),
+            true => {
+                let introduction = self.program.introduction(&self.file);
+                Some(reader.describe(component, &inspection, &introduction).await?)
+            }
             false => None,
         };
         let mut out = std::io::stdout().lock();
@@ -64,6 +69,14 @@ impl InspectArgs {
 
 fn write(out: &mut impl Write, look: Look, inspection: &Inspection) -> std::io::Result<()> {
     let title = |text: &str| look.paint(Style::Strong, text);
+    let kind = match inspection.kind {
+        Kind::Suite => "suite",
+        Kind::Program => "test program",
+    };
+    match &inspection.language {
+        Some(language) => writeln!(out, "{} {kind} in {}", title("kind"), safe_line(language))?,
+        None => writeln!(out, "{} {kind}", title("kind"))?,
+    }
     writeln!(out, "{} {}", title("version"), inspection.digest)?;
     writeln!(out, "{} {} bytes", title("size"), inspection.size_bytes)?;
     for (name, list) in [("exports", &inspection.exports), ("imports", &inspection.imports)] {
@@ -88,6 +101,9 @@ pub(super) fn reach(imports: &[String]) -> impl Iterator<Item = &'static str> {
 
 fn write_tests(out: &mut impl Write, look: Look, described: &Described) -> std::io::Result<()> {
     let description = &described.description;
+    if let Some(protocol) = described.program {
+        writeln!(out, "{} {protocol}", look.paint(Style::Strong, "protocol"))?;
+    }
     writeln!(out, "{}", look.paint(Style::Strong, "wants to reach"))?;
     for host in &description.wants_http {
         writeln!(out, "  {}", safe_line(host))?;
@@ -104,6 +120,7 @@ fn write_json(
     let mut json = json!(inspection);
     json["could_reach"] = reach(&inspection.imports).collect();
     if let Some(described) = described {
+        json["protocol"] = json!(described.program);
         json["suite"] = json!({ "namespace": described.namespace, "name": described.name });
         json["description"] = json!(described.description);
     }
@@ -117,6 +134,8 @@ mod tests {
     #[test]
     fn what_a_component_could_reach_follows_from_its_imports() {
         let inspection = Inspection {
+            kind: Kind::Suite,
+            language: Some("Ru\x1bst".into()),
             exports: vec!["handoff:suite/tests@0.1.0".into()],
             imports: vec!["wasi:http/outgoing-handler@0.2.6".into(), "evil\x1b[2J".into()],
             size_bytes: 3,

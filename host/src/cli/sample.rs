@@ -36,6 +36,7 @@ pub(crate) fn events() -> Vec<RunEvent> {
         parallelism: 1,
         repeat: 1,
         tests: tests.map(planned).into(),
+        program: None,
     };
     let mut kinds = vec![EventKind::RunQueued { spec: Box::new(spec) }, EventKind::RunStarted];
     kinds.extend(attempt(Stage::Setup, passed(1)));

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::client::read_file;
-use super::component::{Cache, Reader};
+use super::component::{Cache, ProgramArgs, Reader};
 use super::exit::{Exit, Failure, counts_as_failure};
 use super::failures::{MAX_TOLD, to_tell, write_failure, write_more};
 use super::progress::Progress;
@@ -33,12 +33,14 @@ const EVENTS_AHEAD: usize = 1024;
 
 #[derive(Args)]
 pub(super) struct TestArgs {
-    /// The component
+    /// The component, or a test program for WASI
     file: PathBuf,
     #[command(flatten)]
     request: RequestArgs,
     #[command(flatten)]
     policy: PolicyArgs,
+    #[command(flatten)]
+    program: ProgramArgs,
     /// List the tests that would run, and end
     #[arg(long)]
     list: bool,
@@ -75,6 +77,7 @@ impl TestArgs {
         // In a task of its own, so that what guests compute does not hold up what is shown.
         let run = tokio::spawn(headless(HeadlessOrder {
             component,
+            introduction: self.program.introduction(&self.file),
             request,
             policy,
             sandbox: config.sandbox,
@@ -173,15 +176,19 @@ impl TestArgs {
         cache: &Cache,
         component: Bytes,
     ) -> Result<Exit, Failure> {
-        let described = Reader::new(config, cache)?.describe(component.clone()).await?;
+        let (reader, size_bytes) = (Reader::new(config, cache)?, component.len() as u64);
+        let inspection = reader.inspect(component.clone()).await?;
+        let introduction = self.program.introduction(&self.file);
+        let described = reader.describe(component, &inspection, &introduction).await?;
         let namespace = described.namespace.unwrap_or_else(crate::model::Name::default_namespace);
         let version = SuiteVersion {
             suite: SuiteId { namespace, name: described.name },
-            digest: crate::model::Digest::of(&component),
+            digest: inspection.digest,
             description: described.description,
             imports: Vec::new(),
-            size_bytes: component.len() as u64,
+            size_bytes,
             created_at: jiff::Timestamp::now(),
+            program: described.program,
         };
         let request = self.request.request();
         let (bounds, limits) = (&config.runner.bounds, &config.sandbox.limits);

@@ -57,6 +57,7 @@ impl From<EventView> for RunEvent {
                     parallelism: 1,
                     repeat: 1,
                     tests: planned.collect(),
+                    program: None,
                 };
                 EventKind::RunQueued { spec: Box::new(spec) }
             }

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::{Builder, NamedTempFile};
 use wasmtime::Engine;
 
+use super::adapt;
 use super::trusted::Trusted;
 use crate::model::Digest;
 
@@ -208,8 +209,9 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; blake3::KEY_LEN]> {
     Ok(key)
 }
 
-/// Everything on which compiled code and its symbols depend beside the component: wasmtime's version
-/// and target, the processor's abilities, and all settings that shape them.
+/// Everything on which compiled code and its symbols depend beside the upload: wasmtime's version and
+/// target, the processor's abilities, all settings that shape them, and what makes components of core
+/// modules.
 pub(super) struct EngineId([u8; 32]);
 
 impl EngineId {
@@ -218,6 +220,7 @@ impl EngineId {
         let mut fingerprint = Fingerprint::default();
         engine.precompile_compatibility_hash().hash(&mut fingerprint);
         debug_bytes.hash(&mut fingerprint);
+        adapt::VERSION.hash(&mut fingerprint);
         Self(fingerprint.into_bytes())
     }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::offered::TESTS;
+use super::offered::{RUN, TESTS};
 
 /// How much of a foreign text is shown, in characters.
 const SHOWN_CHARS: usize = 1_000;
+/// What may be uploaded.
+const EXPECTED: &str = "a component that exports handoff:suite/tests@0.1.0, or a test program for WASI \
+                        preview 1 or 2";
 /// How many names are shown in one message.
 const SHOWN_NAMES: usize = 12;
 
@@ -18,7 +21,7 @@ const SHOWN_NAMES: usize = 12;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// No bytes at all.
-    #[error("accept it: it is empty; upload a component that exports {TESTS}")]
+    #[error("accept it: it is empty; upload {EXPECTED}")]
     Empty,
     /// Larger than `compile.component_bytes`.
     #[error(
@@ -32,10 +35,7 @@ pub enum Rejection {
         cap_bytes: u64,
     },
     /// Something else altogether.
-    #[error(
-        "accept it: it is not WebAssembly, it starts with {start}{kind}; upload a component that \
-         exports {TESTS}"
-    )]
+    #[error("accept it: it is not WebAssembly, it starts with {start}{kind}; upload {EXPECTED}")]
     NotWasm {
         /// The first bytes, readable.
         start: String,
@@ -48,16 +48,35 @@ pub enum Rejection {
          `wasm-tools parse FILE.wat -o FILE.wasm`"
     )]
     Text,
-    /// A module, not a component.
+    /// A module that is neither a suite nor a program.
     #[error(
-        "accept it: it is a core module and not a component; expected a component that exports \
-         {TESTS}: build it for the target wasm32-wasip2, or wrap it with `wasm-tools component new`"
+        "accept it: it is a core module and exports neither _start, as a test program for WASI \
+         preview 1 does, nor the functions of {TESTS}, as binding generators name them; upload \
+         {EXPECTED}"
     )]
     CoreModule,
+    /// A module for another system than WASI preview 1.
+    #[error(
+        "accept it: it is a core module for another system: it imports {name} from {module}; build \
+         it for WASI preview 1 or 2 (in Rust the target wasm32-wasip1 or wasm32-wasip2, in Go \
+         GOOS=wasip1)"
+    )]
+    CoreImport {
+        /// Where from.
+        module: String,
+        /// What.
+        name: String,
+    },
+    /// A module that the encoder of components refuses.
+    #[error("accept it: it is a core module, and no component can be made of it: {message}")]
+    NotAdapted {
+        /// What the encoder says.
+        message: String,
+    },
     /// A binary format from another time.
     #[error(
         "accept it: its binary format (version {version}, layer {layer}) is unknown here; rebuild it \
-         with current tools as a component that exports {TESTS}"
+         with current tools as {EXPECTED}"
     )]
     UnknownFormat {
         /// The version in the header; 13 for components.
@@ -75,7 +94,7 @@ pub enum Rejection {
         size_bytes: u64,
     },
     /// It breaks a rule of WebAssembly, or uses a proposal that is switched off here.
-    #[error("accept it: it is not a valid component: {message}")]
+    #[error("accept it: it is not valid WebAssembly, or not of the kind taken here: {message}")]
     Invalid {
         /// What the validator says, and where.
         message: String,
@@ -91,8 +110,12 @@ pub enum Rejection {
         /// The setting.
         limit: u64,
     },
-    /// A component, but no suite.
-    #[error("accept it: it does not export {TESTS}; it exports {}", listed(exports, *more))]
+    /// A component, but neither a suite nor a program.
+    #[error(
+        "accept it: it exports neither {TESTS}, as a suite does, nor {RUN}, as a test program does; \
+         it exports {}",
+        listed(exports, *more)
+    )]
     NoTests {
         /// What it exports instead, a few of them.
         exports: Vec<String>,

@@ -24,7 +24,15 @@ const KNOWN: &[(&[u8], &str)] = &[
     (b"--", "a form; send the component alone as the body"),
 ];
 
-/// Whether `bytes` start as a component does.
+/// Version 1, layer 0.
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// Whether `bytes` start as a core module does.
+pub(super) fn is_module(bytes: &[u8]) -> bool {
+    bytes.starts_with(MODULE)
+}
+
+/// Whether `bytes` start as a component or a core module does.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Rejection> {
     if bytes.is_empty() {
         return Err(Rejection::Empty);
@@ -36,8 +44,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Rejection> {
         return Err(other_format(bytes));
     };
     match (u16::from_le_bytes([v0, v1]), u16::from_le_bytes([l0, l1])) {
-        (0x0d, 1) => Ok(()),
-        (1, 0) => Err(Rejection::CoreModule),
+        (0x0d, 1) | (1, 0) => Ok(()),
         (version, layer) => Err(Rejection::UnknownFormat { version, layer }),
     }
 }
@@ -107,7 +114,8 @@ mod tests {
         for (bytes, expected) in cases {
             let message = check(bytes).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
-            assert!(message.ends_with("upload a component that exports handoff:suite/tests@0.1.0"));
+            assert!(message.contains("upload a component that exports handoff:suite/tests@0.1.0"));
+            assert!(message.ends_with("or a test program for WASI preview 1 or 2"), "{message}");
         }
     }
 
@@ -121,11 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_header_of_a_component_passes() {
+    fn only_the_header_of_a_component_or_module_passes() {
         assert_eq!(check(b""), Err(Rejection::Empty));
         assert_eq!(check(b"\0as"), Err(Rejection::Truncated { size_bytes: 3 }));
         assert_eq!(check(b"\0asm\x0d\0"), Err(Rejection::Truncated { size_bytes: 6 }));
-        assert_eq!(check(b"\0asm\x01\0\0\0"), Err(Rejection::CoreModule));
+        assert_eq!(check(MODULE), Ok(()));
         let unknown = Rejection::UnknownFormat { version: 0x0e, layer: 1 };
         assert_eq!(check(b"\0asm\x0e\0\x01\0"), Err(unknown));
         assert_eq!(check(b"\0asm\x0d\0\x01\0"), Ok(()));

@@ -5,31 +5,51 @@
 //! the size of the input: 200 KB of component can make the validator take gigabytes, by instantiating
 //! a component with many exports many times.
 
-use wasmparser::{Error, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator};
+use wasmparser::{
+    CustomSectionReader, Error, FuncValidatorAllocations, KnownCustom, Parser, Payload,
+    ValidPayload, Validator,
+};
 
+use super::adapt;
 use super::error::{Bound, Rejection, first_few, shown};
 use super::features::FEATURES;
+use super::header;
 use super::offered;
-use super::order::Names;
+use super::order::{Kind, Names};
 use super::settings::Structure;
 
-/// What a suite exports and imports, or why it is none.
+/// What a suite or program exports and imports, or why it is neither. Of a core module, what the
+/// component that is made of it does.
 pub(super) fn inspect(bytes: &[u8], bounds: &Structure) -> Result<Names, Rejection> {
-    let names = read(bytes, bounds).map_err(|fault| match fault {
+    let mut names = read_well(bytes, bounds)?;
+    if header::is_module(bytes) {
+        let component = adapt::component(bytes)?;
+        let language = names.language.take();
+        names = Names { language, ..read_well(&component, bounds)? };
+    }
+    for import in &names.imports {
+        offered::check_import(import)?;
+    }
+    let exports = |is: fn(&str) -> bool| names.exports.iter().any(|export| is(export));
+    names.kind = if exports(offered::is_tests) {
+        Kind::Suite
+    } else if exports(offered::is_run) {
+        Kind::Program
+    } else {
+        let (exports, more) = first_few(&names.exports);
+        return Err(Rejection::NoTests { exports, more });
+    };
+    Ok(names)
+}
+
+fn read_well(bytes: &[u8], bounds: &Structure) -> Result<Names, Rejection> {
+    read(bytes, bounds).map_err(|fault| match fault {
         Fault::Rejected(rejection) => rejection,
         Fault::Invalid(error) if error.message().contains("unexpected end") => {
             Rejection::Truncated { size_bytes: bytes.len() as u64 }
         }
         Fault::Invalid(error) => Rejection::Invalid { message: shown(&error.to_string()) },
-    })?;
-    for import in &names.imports {
-        offered::check_import(import)?;
-    }
-    if !names.exports.iter().any(|export| offered::is_tests(export)) {
-        let (exports, more) = first_few(&names.exports);
-        return Err(Rejection::NoTests { exports, more });
-    }
-    Ok(names)
+    })
 }
 
 enum Fault {
@@ -63,6 +83,9 @@ fn read(bytes: &[u8], bounds: &Structure) -> Result<Names, Fault> {
         if counts.depth == 1 {
             collect(&payload, &mut names, bounds)?;
         }
+        if let Payload::CustomSection(section) = &payload {
+            hear_language(section, &mut names.language);
+        }
         // Function by function, so that what is kept for a function is freed before the next.
         if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
             let mut function = function.into_validator(allocations);
@@ -95,6 +118,31 @@ fn collect(payload: &Payload<'_>, names: &mut Names, bounds: &Structure) -> Resu
     }
     Ok(())
 }
+
+/// What Go's linker writes into its programs.
+pub(super) const GO_SECTION: &str = "go:buildid";
+const GO: &str = "Go";
+const RUST: &str = "Rust";
+
+/// The language in which a module says that it was written; of several Go, then Rust, whose libraries
+/// have some C in them, and else the first. A hint that nothing but the guess of a protocol rests on.
+fn hear_language(section: &CustomSectionReader<'_>, language: &mut Option<String>) {
+    if section.name() == GO_SECTION {
+        *language = Some(GO.to_owned());
+    }
+    if language.is_some() {
+        return;
+    }
+    let KnownCustom::Producers(producers) = section.as_known() else { return };
+    let mut fields = producers.into_iter().map_while(Result::ok);
+    let values = fields.find(|field| field.name == "language").map(|field| field.values);
+    let values = || values.clone().into_iter().flatten().map_while(Result::ok);
+    let value = values().find(|value| value.name == RUST).or_else(|| values().next());
+    *language = value.map(|value| shown(value.name).chars().take(LANGUAGE_CHARS).collect());
+}
+
+/// How much of a foreign word is kept, in characters.
+const LANGUAGE_CHARS: usize = 32;
 
 /// How much of everything was seen so far.
 #[derive(Default)]
@@ -183,6 +231,23 @@ mod tests {
     }
 
     #[test]
+    fn a_component_that_is_started_is_a_program() {
+        let text = r#"(component
+            (core module
+                (@custom "producers" "\01\08language\02\03C11\00\04Rust\041.95")
+                (@custom "go:buildid" "x"))
+            (instance $i) (export "wasi:cli/run@0.2.3" (instance $i)))"#;
+        let rust = text.replace("(@custom \"go:buildid\" \"x\")", "");
+        for (text, language) in [(rust.as_str(), "Rust"), (text, "Go")] {
+            let names = inspect(&wat::parse_str(text).unwrap(), &Structure::default()).unwrap();
+            assert_eq!((names.kind, names.language.as_deref()), (Kind::Program, Some(language)));
+        }
+        // Of two doors, the one that was made for us.
+        let both = suite(r#"(export "wasi:cli/run@0.2.3" (instance 0))"#);
+        assert_eq!(inspect(&both, &Structure::default()).unwrap().kind, Kind::Suite);
+    }
+
+    #[test]
     fn a_component_cut_anywhere_is_refused() {
         let bytes = suite(r#"(core module (memory 1) (data (i32.const 0) "0123456789abcdef"))"#);
         for length in 8..bytes.len() {
@@ -199,13 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn a_component_that_is_no_suite_is_told_what_it_exports() {
+    fn a_component_that_is_neither_is_told_what_it_exports() {
         let bytes = wat::parse_str(
-            r#"(component (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
+            r#"(component (instance $i) (export "wasi:cli/run@0.3.0" (instance $i)))"#,
         );
         assert_eq!(
             refused(&bytes.unwrap()).to_string(),
-            "accept it: it does not export handoff:suite/tests@0.1.0; it exports wasi:cli/run@0.2.0"
+            "accept it: it exports neither handoff:suite/tests@0.1.0, as a suite does, nor \
+             wasi:cli/run@0.2.12, as a test program does; it exports wasi:cli/run@0.3.0"
         );
         let bytes = wat::parse_str("(component)").unwrap();
         assert!(refused(&bytes).to_string().ends_with("; it exports nothing"));
@@ -227,7 +293,7 @@ mod tests {
     fn what_the_validator_says_is_passed_on() {
         let bytes = suite("(core module (memory 1 1 shared))");
         let message = refused(&bytes).to_string();
-        assert!(message.contains("not a valid component: threads must be enabled"), "{message}");
+        assert!(message.contains("threads must be enabled"), "{message}");
         let bytes = suite("(core module (func (result i32)))");
         assert!(matches!(refused(&bytes), Rejection::Invalid { .. }));
         let bytes = suite("(type (future u8))");

@@ -2,12 +2,14 @@
 //!
 //! Hostile bytes are looked at in three steps, each dearer than the one before: size and first bytes
 //! (`header`), then validation, structure and names (`inspect`), then compilation. The last two happen
-//! in a child process with limits of its own (`worker`, and `child` on our side). Compiled code comes
+//! in a child process with limits of its own (`worker`, and `child` on our side), which also makes
+//! components of core modules (`adapt`). Compiled code comes
 //! from that child or from our own cache on disk (`cache`), never from elsewhere (`trusted`).
 //!
 //! Whether a component can be instantiated, and what it says of itself, is `wasm`'s business: for
 //! example, a memory that is larger than allowed from the start is refused there, by `describe`.
 
+mod adapt;
 mod cache;
 mod child;
 mod error;
@@ -17,6 +19,7 @@ mod inspect;
 mod lru;
 mod offered;
 mod order;
+mod reserve;
 mod settings;
 mod symbols;
 mod trusted;
@@ -35,6 +38,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::Component;
 
 pub use error::{Bound, CompileError, Rejection};
+pub use order::Kind;
 pub use settings::{CompileSettings, Structure};
 pub(crate) use symbols::{LeftOut, Symbol, Symbols, readable};
 pub use worker::worker_main;
@@ -51,7 +55,11 @@ use trusted::Trusted;
 /// What a component says of itself before anything is compiled or run.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Inspection {
-    /// The names that it exports; one of them is our interface of tests.
+    /// What it is run as.
+    pub kind: Kind,
+    /// The language in which it says that it was written, a guess.
+    pub language: Option<String>,
+    /// The names that it exports; one of them is our interface of tests, or `wasi:cli/run`.
     pub exports: Vec<String>,
     /// The names that it imports; all of them are offered.
     pub imports: Vec<String>,
@@ -219,8 +227,8 @@ impl Inner {
         if let Some(error) = result.as_ref().err().filter(|error| error.is_final()) {
             self.state().failed.insert((digest, Job::Inspect), error.clone(), 0);
         }
-        let Names { exports, imports } = result?;
-        Ok(Inspection { exports, imports, size_bytes, digest })
+        let Names { kind, language, exports, imports } = result?;
+        Ok(Inspection { kind, language, exports, imports, size_bytes, digest })
     }
 
     async fn inspect_in_child(&self, bytes: &Bytes) -> Result<Names, CompileError> {

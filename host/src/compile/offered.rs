@@ -1,4 +1,5 @@
-//! What a suite must export and may import, and how near a name is to something offered.
+//! What a suite or a test program must export and may import, and how near a name is to something
+//! offered.
 //!
 //! The list is that of the world `handoff:suite/suite` in `wit/`; a test compares the two. Names
 //! match as wasmtime's linker matches them: releases by semantic version in both directions,
@@ -10,6 +11,9 @@ use super::error::{Rejection, shown};
 
 /// What makes a component a suite.
 pub(super) const TESTS: &str = "handoff:suite/tests@0.1.0";
+
+/// What makes a component a program.
+pub(super) const RUN: &str = "wasi:cli/run@0.2.12";
 
 /// The interfaces that a suite may import, each in the newest version that is known here.
 const OFFERED: &[&str] = &[
@@ -53,6 +57,17 @@ const NEAR: f64 = 0.75;
 /// Whether an export of this name is our interface of tests.
 pub(super) fn is_tests(export: &str) -> bool {
     matches(export, TESTS)
+}
+
+/// Whether an export of this name is how a program is started.
+pub(super) fn is_run(export: &str) -> bool {
+    matches(export, RUN)
+}
+
+/// Whether an export of a core module is a function of our interface, by the name that binding
+/// generators give it.
+pub(super) fn is_function_of_tests(export: &str) -> bool {
+    export.split_once('#').is_some_and(|(interface, _)| is_tests(interface))
 }
 
 /// Whether an import of this name will be there; if not, what is nearest.
@@ -190,6 +205,10 @@ mod tests {
         assert!(is_tests("handoff:suite/tests@0.1.3"));
         assert!(!is_tests("handoff:suite/tests@0.2.0"));
         assert!(!is_tests("handoff:suite/test@0.1.0"));
+        assert!(is_run("wasi:cli/run@0.2.0") && !is_run("wasi:cli/run@0.3.0"));
+        assert!(is_function_of_tests("handoff:suite/tests@0.1.0#run"));
+        assert!(!is_function_of_tests("cabi_post_handoff:suite/tests@0.1.0#run"));
+        assert!(!is_function_of_tests("handoff:suite/tests@0.1.0"));
     }
 
     #[test]

@@ -33,9 +33,22 @@ pub(super) enum Job {
     Compile { metered: bool },
 }
 
-/// What a valid suite exports and imports.
+/// What a component is run as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It exports our interface of tests.
+    #[default]
+    Suite,
+    /// It exports `wasi:cli/run`: a program that knows nothing of us.
+    Program,
+}
+
+/// What a valid suite or program exports and imports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Names {
+    pub(super) kind: Kind,
+    pub(super) language: Option<String>,
     pub(super) exports: Vec<String>,
     pub(super) imports: Vec<String>,
 }

@@ -16,6 +16,7 @@ use landlock::{
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+use super::adapt;
 use super::error::shown;
 use super::inspect::inspect;
 use super::order::{self, Job, Order, Refusal};
@@ -68,7 +69,8 @@ fn perform(order: &Order, input: &[u8]) -> Result<Vec<u8>, Refusal> {
             serde_json::to_vec(&names).map_err(|error| Refusal::Failed(error.to_string()))
         }
         Job::Compile { metered } => {
-            let code = compile(metered, input).map_err(|error| {
+            let component = adapt::component(input).map_err(Refusal::Rejected)?;
+            let code = compile(metered, &component).map_err(|error| {
                 if out_of_memory(&error) {
                     Refusal::Memory
                 } else {
@@ -76,7 +78,7 @@ fn perform(order: &Order, input: &[u8]) -> Result<Vec<u8>, Refusal> {
                 }
             })?;
             let failed = |error: &dyn std::fmt::Display| Refusal::Failed(shown(&error.to_string()));
-            let symbols = Symbols::read(input, order.debug_bytes).map_err(|e| failed(&e))?;
+            let symbols = Symbols::read(&component, order.debug_bytes).map_err(|e| failed(&e))?;
             let symbols = postcard::to_allocvec(&symbols).map_err(|e| failed(&e))?;
             Ok(order::packed(&code, &symbols))
         }

@@ -40,6 +40,11 @@ fn show_suite(suite: &DeclaredSuite, text: &mut String) {
     if let Some(namespace) = &suite.namespace {
         _ = writeln!(text, "namespace = {}", literal(&namespace.as_str().into()));
     }
+    let name = suite.name.as_ref().map(|name| ("name", name.as_str()));
+    let protocol = suite.protocol.map(|protocol| ("protocol", protocol.as_str()));
+    for (key, value) in name.into_iter().chain(protocol) {
+        _ = writeln!(text, "{key} = {}", literal(&value.into()));
+    }
     for (what, names) in [("secrets", &policy.secrets), ("env", &policy.env)] {
         if !names.is_empty() {
             let names: Vec<_> = names.keys().map(|name| format!("{name:?}")).collect();

@@ -334,7 +334,13 @@ impl From<UploadError> for ApiError {
                 Self::unavailable(format!("failed to {error}"))
             }
             UploadError::Describe(DescribeError::Host(cause)) => Self::internal(cause),
+            UploadError::Describe(
+                error @ (DescribeError::Unnamed | DescribeError::NoProgram(_)),
+            ) => Self::invalid(format!("failed to {error}")),
             UploadError::Describe(error) => Self::new(Kind::Rejected, format!("failed to {error}")),
+            error @ UploadError::OtherProtocol { .. } => {
+                Self::new(Kind::Conflict, format!("failed to {error}"))
+            }
             UploadError::Storage(error) => error.into(),
         }
     }

@@ -11,8 +11,10 @@ use super::Api;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query, Received, page};
 use super::idempotency::Idempotency;
-use super::views::{List, SuiteSummaryView, SuiteView, VersionSummaryView, VersionView};
-use crate::model::{Digest, Name, SuiteId, SuiteVersion};
+use super::views::{
+    List, ProtocolView, SuiteSummaryView, SuiteView, VersionSummaryView, VersionView,
+};
+use crate::model::{Digest, Introduction, Name, SuiteId, SuiteVersion};
 
 /// Which page of a list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -32,6 +34,12 @@ pub(super) struct UploadQuery {
     /// The namespace, in place of what the component says.
     #[param(value_type = Option<String>)]
     namespace: Option<Name>,
+    /// The name of a test program, which has none of its own. A suite keeps the name that it says.
+    #[param(value_type = Option<String>)]
+    name: Option<Name>,
+    /// How the tests of a program are found, run and judged: `libtest`, `go-test`, `tap` or
+    /// `exit-code`. Default: found out. A suite takes none.
+    protocol: Option<ProtocolView>,
 }
 
 /// A component.
@@ -41,8 +49,9 @@ pub(super) struct Component(#[allow(dead_code, reason = "names a shape for OpenA
 
 /// Upload a suite.
 ///
-/// The body is a WebAssembly component that exports `handoff:suite/tests`. It is checked, compiled and
-/// asked for its tests before it is stored.
+/// The body is a WebAssembly component that exports `handoff:suite/tests`, or a test program for WASI
+/// preview 1 or 2 that was not written for this server, such as what `cargo test --no-run` and
+/// `go test -c` make. It is checked, compiled and asked for its tests before it is stored.
 #[utoipa::path(
     post, path = "/suites", tag = "suites",
     params(UploadQuery, ("Idempotency-Key" = Option<String>, Header)),
@@ -50,6 +59,7 @@ pub(super) struct Component(#[allow(dead_code, reason = "names a shape for OpenA
     responses(
         (status = 201, body = VersionView, description = "The version is new", headers(("Location" = String))),
         (status = 200, body = VersionView, description = "This version was there already"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The same program is there with another protocol"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
@@ -65,7 +75,9 @@ pub(super) async fn upload(
         return Err(ApiError::invalid("the body is empty: send the component's bytes"));
     }
     let key = key.over(&body.bytes);
-    let (version, new) = api.app.runner.upload(body.bytes, query.namespace, key).await?;
+    let UploadQuery { namespace, name, protocol } = query;
+    let introduction = Introduction { namespace, name, protocol: protocol.map(Into::into) };
+    let (version, new) = api.app.runner.upload(body.bytes, introduction, key).await?;
     Ok(answer(&version, new))
 }
 

@@ -30,6 +30,25 @@ impl Name {
         Self("default".into())
     }
 
+    /// The name of a program by that of its file, without its directory and extension: less what cargo
+    /// and Go add to it, with `-` for what a name may not have. None if nothing is left.
+    pub fn of_program(file: &str) -> Option<Self> {
+        let file = file.strip_suffix(".test").unwrap_or(file);
+        let is_hash = |text: &str| text.len() == 16 && text.bytes().all(|c| c.is_ascii_hexdigit());
+        let file = match file.rsplit_once('-') {
+            Some((name, hash)) if is_hash(hash) => name,
+            _ => file,
+        };
+        let allowed = |c: char| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '-' | '_' | '.') => c,
+            _ => '-',
+        };
+        let name: String = file.chars().map(allowed).collect();
+        let name = name.trim_start_matches(['-', '_', '.']);
+        // What is left is ASCII.
+        Self::try_from(name[..name.len().min(Self::MAX_BYTES)].to_owned()).ok()
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -218,6 +237,25 @@ impl FromStr for RunId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_named_after_its_file() {
+        let named = |file: &str| Name::of_program(file).map(String::from);
+        for (file, name) in [
+            ("shop", "shop"),
+            ("shop-0123456789abcdef", "shop"),
+            ("shop-api-0123456789abcde", "shop-api-0123456789abcde"),
+            ("strings.test", "strings"),
+            ("Größe 1", "gr--e-1"),
+            ("_x", "x"),
+        ] {
+            assert_eq!(named(file).as_deref(), Some(name));
+        }
+        assert_eq!(named(&"x".repeat(1000)).unwrap().len(), Name::MAX_BYTES);
+        for none in ["", "...", "日本"] {
+            assert_eq!(named(none), None);
+        }
+    }
 
     #[test]
     fn names_are_safe_in_a_path() {

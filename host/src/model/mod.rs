@@ -13,6 +13,7 @@ mod ids;
 mod limits;
 mod plan;
 mod policy;
+mod protocol;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -30,5 +31,8 @@ pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
 pub use limits::{Limit, Limits, LimitsPatch};
 pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};
 pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget};
+pub use protocol::{Protocol, UnknownProtocol};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
-pub use suite::{InvalidDescription, Label, Link, SuiteDescription, SuiteVersion, TestCase};
+pub use suite::{
+    Introduction, InvalidDescription, Label, Link, SuiteDescription, SuiteVersion, TestCase,
+};

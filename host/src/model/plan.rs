@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, in_words};
-use super::{Digest, Limits, RunId, SuiteId, SuiteVersion, Tags};
+use super::{Digest, Limits, Protocol, RunId, SuiteId, SuiteVersion, Tags};
 
 /// What somebody asked for. All of it is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -160,6 +160,9 @@ pub struct RunSpec {
     pub repeat: u32,
     /// The tests in the order in which they run.
     pub tests: Vec<PlannedTest>,
+    /// If the version is a program that was not written for us: how its tests are run and judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Protocol>,
 }
 
 /// A test in a run.
@@ -283,6 +286,7 @@ pub fn plan(
         repeat,
         tests,
         request,
+        program: version.program,
     })
 }
 
@@ -353,6 +357,7 @@ mod tests {
             imports: vec![],
             size_bytes: 0,
             created_at: Timestamp::UNIX_EPOCH,
+            program: None,
         }
     }
 

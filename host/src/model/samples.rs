@@ -24,5 +24,6 @@ pub(crate) fn spec(tests: &[&str]) -> RunSpec {
         parallelism: 1,
         repeat: 1,
         tests: tests.iter().map(test).collect(),
+        program: None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Limits, SuiteId};
+use super::{Digest, Limits, Name, Protocol, SuiteId};
 
 /// One uploaded component of a suite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,20 @@ pub struct SuiteVersion {
     pub size_bytes: u64,
     /// When it was first uploaded.
     pub created_at: Timestamp,
+    /// If it is a program that was not written for us: how its tests are run and judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Protocol>,
+}
+
+/// What whoever brings a component says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Introduction {
+    /// The namespace, in place of what the component says.
+    pub namespace: Option<Name>,
+    /// The name of a program, which has none itself. A suite keeps its own.
+    pub name: Option<Name>,
+    /// How a program's tests are run and judged. Found out if it is not said; a suite takes none.
+    pub protocol: Option<Protocol>,
 }
 
 /// What `describe` answers, less the name.

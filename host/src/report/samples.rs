@@ -82,6 +82,7 @@ fn spec() -> RunSpec {
         parallelism: 1,
         repeat: 1,
         tests: names.iter().map(planned).collect(),
+        program: None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::model::{
     TestStatus, Value, short,
 };
 use crate::storage::{Storage, StorageError};
-use crate::wasm::{AttemptOrder, Sandbox};
+use crate::wasm::{AttemptOrder, Program, Sandbox};
 
 /// After so many attempts at one thing that ended in `error` one after another, it is given up: if a
 /// test takes the server down, the server must not try it for ever.
@@ -391,14 +391,18 @@ impl<S: Sink> Execution<'_, S> {
         not_after: Option<Instant>,
         cancel: &CancellationToken,
     ) -> AttemptOrder {
-        let (run, values) = {
+        let (run, values, program) = {
             let state = self.state();
-            (state.run.spec.id, Arc::clone(&state.values))
+            let spec = &state.run.spec;
+            let name = || spec.suite.name.clone();
+            let program = spec.program.map(|protocol| Program { protocol, name: name() });
+            (spec.id, Arc::clone(&state.values), program)
         };
         let hub = self.hub.as_ref();
         let live = hub.and_then(|hub| hub.attempt_started(run, stage.clone(), round, number));
         AttemptOrder {
             component: self.component.clone(),
+            program,
             stage,
             round,
             number,

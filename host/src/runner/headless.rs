@@ -13,8 +13,8 @@ use super::sink::Sink;
 use crate::compile::{CompileError, CompileSettings, Compiler};
 use crate::metrics::Metrics;
 use crate::model::{
-    EventKind, Name, PlanError, Policy, Run, RunEvent, RunId, RunRequest, SuiteId, SuiteVersion,
-    plan,
+    EventKind, Introduction, Name, PlanError, Policy, Run, RunEvent, RunId, RunRequest, SuiteId,
+    SuiteVersion, plan,
 };
 use crate::storage::StorageError;
 use crate::wasm::{DescribeError, Engines, Sandbox, SandboxSettings};
@@ -25,6 +25,8 @@ use super::RunnerSettings;
 pub struct HeadlessOrder {
     /// The suite's component.
     pub component: Bytes,
+    /// What is said of it.
+    pub introduction: Introduction,
     /// Which of its tests, how often and so on.
     pub request: RunRequest,
     /// What it is granted.
@@ -75,10 +77,12 @@ pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
         .map_err(|e| HeadlessError::Sandbox(e.into()))?;
     let inspection = compiler.inspect(order.component.clone()).await?;
     let loaded = compiler.load(inspection.digest, order.component, limits.fuel > 0).await?;
-    let described = sandbox.describe(&loaded).await?;
+    let (introduction, language) = (order.introduction, inspection.language.as_deref());
+    let described = sandbox.describe(&loaded, &introduction, language).await?;
+    let namespace = introduction.namespace.or(described.namespace);
     let version = SuiteVersion {
         suite: SuiteId {
-            namespace: described.namespace.unwrap_or_else(Name::default_namespace),
+            namespace: namespace.unwrap_or_else(Name::default_namespace),
             name: described.name,
         },
         digest: inspection.digest,
@@ -86,6 +90,7 @@ pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
         imports: inspection.imports,
         size_bytes: inspection.size_bytes,
         created_at: jiff::Timestamp::now(),
+        program: described.program,
     };
     let id = RunId::new();
     let now = jiff::Timestamp::now();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Runner;
 use crate::compile::CompileError;
-use crate::model::{Name, Policy, SuiteId, SuiteVersion};
+use crate::model::{Introduction, Name, Policy, Protocol, SuiteId, SuiteVersion};
 use crate::storage::{EarlierAnswer, IdempotencyKey, StorageError};
 use crate::wasm::DescribeError;
 
@@ -17,18 +17,29 @@ pub enum UploadError {
     /// It did not say well what it is.
     #[error(transparent)]
     Describe(#[from] DescribeError),
+    /// The same program is there, understood in another way.
+    #[error(
+        "upload the program: {suite} has it already with the protocol {there}; give it another name, \
+         or delete the suite first"
+    )]
+    OtherProtocol {
+        /// The suite.
+        suite: SuiteId,
+        /// Its protocol there.
+        there: Protocol,
+    },
     /// It could not be stored.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl Runner {
-    /// Takes in a suite's component; durable when it returns. `namespace` goes before the one that the
-    /// component names. True in the second place if the version is new.
+    /// Takes in a suite's component, or a program; durable when it returns. True in the second place if
+    /// the version is new.
     pub async fn upload(
         &self,
         bytes: Bytes,
-        namespace: Option<Name>,
+        introduction: Introduction,
         key: Option<IdempotencyKey>,
     ) -> Result<(SuiteVersion, bool), UploadError> {
         let shared = &self.shared;
@@ -40,14 +51,23 @@ impl Runner {
         // Described in the engine in which it will run by default; fuel bounds describe as well.
         let loaded = shared.compiler.load(digest, bytes.clone(), shared.limits.fuel > 0).await?;
         let sandbox = shared.sandbox.clone();
+        let (introduced, language) = (introduction.clone(), inspection.language);
         // On the guests' runtime, like every call into a component.
-        let described = shared.guests.spawn(async move { sandbox.describe(&loaded).await });
+        let described = shared.guests.spawn(async move {
+            sandbox.describe(&loaded, &introduced, language.as_deref()).await
+        });
         let described = described
             .await
             .map_err(|panic| DescribeError::Host(format!("describe it: {panic}")))??;
-        let namespace = namespace.or(described.namespace).unwrap_or_else(Name::default_namespace);
+        let namespace = introduction.namespace.or(described.namespace);
+        let namespace = namespace.unwrap_or_else(Name::default_namespace);
         let suite = SuiteId { namespace, name: described.name };
         let earlier = shared.storage.version(&suite, &digest)?;
+        if let Some(there) = earlier.as_ref().and_then(|earlier| earlier.program)
+            && described.program != Some(there)
+        {
+            return Err(UploadError::OtherProtocol { suite, there });
+        }
         let version = earlier.unwrap_or(SuiteVersion {
             suite,
             digest,
@@ -55,6 +75,7 @@ impl Runner {
             imports: inspection.imports,
             size_bytes: inspection.size_bytes,
             created_at: jiff::Timestamp::now(),
+            program: described.program,
         });
         let put = shared.storage.put_version(version.clone(), bytes, key.clone()).await;
         match put {

@@ -62,7 +62,7 @@ fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Label;
+    use crate::model::{Digest, Label, Protocol, SuiteVersion};
 
     fn label(value: String) -> Label {
         Label { key: "team".into(), value }
@@ -93,6 +93,20 @@ mod tests {
         // `{"key":"team","value":"` + 40 × `payments ` + `"}` in one zstd frame.
         let packed = hex::decode(include_str!("fixtures/label.v1.zstd.hex").trim()).unwrap();
         assert_eq!(decode::<Label>(&packed).unwrap(), label("payments ".repeat(40)));
+    }
+
+    #[test]
+    fn a_version_from_before_there_were_programs_is_a_suite() {
+        let digest = Digest::of(b"");
+        let written = format!(
+            r#"{{"suite":{{"namespace":"a","name":"b"}},"digest":"{digest}","description":{{"description":null,"links":[],"labels":[],"owner":null,"timeout_ms":null,"attempts":null,"parallelism":null,"wants_http":[],"tests":[]}},"imports":[],"size_bytes":1,"created_at":"1970-01-01T00:00:00Z"}}"#
+        );
+        let record = [b"\x01\x00", written.as_bytes()].concat();
+        let version = decode::<SuiteVersion>(&record).unwrap();
+        assert_eq!(version.program, None);
+        assert_eq!(encode(&version).unwrap(), record, "and is written as before");
+        let program = SuiteVersion { program: Some(Protocol::GoTest), ..version };
+        assert_eq!(decode::<SuiteVersion>(&encode(&program).unwrap()).unwrap(), program);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
-use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
 use super::bindings::tests::SuiteDescription;
 use super::context::{self, ContextCtx, Record};
@@ -17,8 +18,8 @@ use super::deadline::SharedDeadline;
 use super::fs::FsCtx;
 use super::http::{HttpCtx, HttpShared};
 use super::limits::{LimitsHit, ResourceCounter};
-use super::log::{FinishedLog, Log, Stdio};
-use super::prepared::Prepared;
+use super::log::{FinishedLog, Live, Log, Stdio};
+use super::prepared::{Linked, Prepared};
 use super::random::RandomCtx;
 use super::state::{ConfigCtx, State};
 use super::tcp::TcpCtx;
@@ -42,6 +43,8 @@ pub(super) struct Terms {
     pub(super) not_after: Option<Instant>,
     pub(super) cancel: CancellationToken,
     pub(super) live: Option<mpsc::Sender<LogLine>>,
+    /// What is left out of the lines that `live` gets.
+    pub(super) mark: Option<char>,
 }
 
 /// What all calls share.
@@ -61,16 +64,22 @@ struct Shares {
     traffic: Traffic,
 }
 
-/// Which of the suite's functions.
+/// Which of a suite's functions, or what arguments a program gets.
 pub(super) enum Call {
     Describe,
     Stage(Stage),
+    /// A program that is asked for its tests.
+    List(Vec<String>),
+    /// A program that runs one.
+    Program(Vec<String>),
 }
 
 /// What it answered.
 pub(super) enum Answer {
     Description(Box<SuiteDescription>),
     Outcome(Outcome),
+    /// A program ended with exit code 0.
+    Done,
 }
 
 /// How the call ended.
@@ -181,19 +190,23 @@ async fn tcp(host: &Host, terms: &Terms, shares: &Shares) -> (TcpCtx, Option<End
 }
 
 fn state(host: &Host, terms: &Terms, shares: &Shares, tcp: TcpCtx) -> State {
-    let Terms { policy, limits, params, values, live, .. } = terms;
+    let Terms { policy, limits, params, values, live, mark, .. } = terms;
     let Shares { deadline, latest, hits, traffic } = shares;
-    let log = Log::new(limits, policy.clone(), values.clone(), live.clone(), hits.clone());
+    let live = live.clone().map(|lines| Live { lines, mark: *mark });
+    let log = Log::new(limits, policy.clone(), values.clone(), live, hits.clone());
     let mut wasi = WasiCtxBuilder::new();
     wasi.stdout(log.stream(Stdio::Stdout)).stderr(log.stream(Stdio::Stderr));
     for (name, value) in &policy.env {
         wasi.env(name, value);
     }
+    if let Call::List(arguments) | Call::Program(arguments) = &terms.call {
+        wasi.args(arguments);
+    }
     let mut table = ResourceTable::new();
     table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
     let context = context::Terms {
         limits: limits.clone(),
-        running: matches!(terms.call, Call::Stage(_)),
+        running: matches!(terms.call, Call::Stage(_) | Call::Program(_)),
         number: terms.number,
         latest: *latest,
         values: values.clone(),
@@ -249,7 +262,14 @@ async fn call(
     call: Call,
     instantiated: &mut bool,
 ) -> wasmtime::Result<Answer> {
-    let suite = prepared.pre.instantiate_async(&mut *store).await?;
+    let suite = match (&prepared.linked, &call) {
+        (Linked::Program(program), Call::List(_) | Call::Program(_)) => {
+            return start(store, program, instantiated).await;
+        }
+        (Linked::Suite(suite), Call::Describe | Call::Stage(_)) => suite,
+        _ => return Err(wasmtime::Error::msg(MISTAKEN)),
+    };
+    let suite = suite.instantiate_async(&mut *store).await?;
     *instantiated = true;
     let tests = suite.handoff_suite_tests();
     let outcome = match call {
@@ -260,8 +280,30 @@ async fn call(
         Call::Stage(Stage::Setup) => convert::outcome(tests.call_setup(store).await?),
         Call::Stage(Stage::Test(name)) => convert::outcome(tests.call_run(store, &name).await?),
         Call::Stage(Stage::Teardown) => convert::teardown(tests.call_teardown(store).await?),
+        Call::List(_) | Call::Program(_) => return Err(wasmtime::Error::msg(MISTAKEN)),
     };
     Ok(Answer::Outcome(outcome))
+}
+
+/// Why a suite is not started, and a program not called.
+const MISTAKEN: &str = "the component is not what its version says it is";
+
+/// Runs a program to its end. Every end but exit code 0 is an error.
+async fn start(
+    store: &mut Store<State>,
+    program: &CommandPre<State>,
+    instantiated: &mut bool,
+) -> wasmtime::Result<Answer> {
+    let program = program.instantiate_async(&mut *store).await?;
+    *instantiated = true;
+    match program.wasi_cli_run().call_run(store).await {
+        Ok(Ok(())) => Ok(Answer::Done),
+        Ok(Err(())) => Err(I32Exit(1).into()),
+        Err(error) => match error.downcast_ref() {
+            Some(I32Exit(0)) => Ok(Answer::Done),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Drives `call` until it ends, its deadline passes or it is cancelled. Dropping it then ends a guest

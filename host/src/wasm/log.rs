@@ -52,8 +52,26 @@ struct Inner {
     partial: [Option<Partial>; 2],
     bounds: Bounds,
     secrets: Secrets,
-    live: Option<mpsc::Sender<LogLine>>,
+    live: Option<Live>,
     hits: LimitsHit,
+}
+
+/// Who gets the lines as they come.
+pub(crate) struct Live {
+    pub(crate) lines: mpsc::Sender<LogLine>,
+    /// A character that a harness marks lines with, and that nobody is shown.
+    pub(crate) mark: Option<char>,
+}
+
+impl Live {
+    fn show(&self, line: &LogLine) {
+        let mut line = line.clone();
+        if let Some(mark) = self.mark {
+            line.text.retain(|character| character != mark);
+        }
+        // Watching never holds a test up: whoever is slow misses lines.
+        _ = self.lines.try_send(line);
+    }
 }
 
 struct Bounds {
@@ -105,7 +123,7 @@ impl Log {
         limits: &Limits,
         policy: Arc<Policy>,
         values: Arc<Vec<Value>>,
-        live: Option<mpsc::Sender<LogLine>>,
+        live: Option<Live>,
         hits: LimitsHit,
     ) -> Self {
         let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
@@ -260,8 +278,7 @@ impl Inner {
         }
         let line = LogLine { at, source, text };
         if let Some(live) = &self.live {
-            // Watching never holds a test up: whoever is slow misses lines.
-            _ = live.try_send(line.clone());
+            live.show(&line);
         }
         self.store(line);
     }

@@ -4,6 +4,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `suite` | [`Sandbox`]: describe a suite, run one attempt |
+//! | `program` | describe a program that was not written for us |
 //! | `prepared`, `execute`, `verdict` | a linked suite; one call of it; what its end means |
 //! | `settings` | what an operator sets |
 //! | `engine` | the two engines, their pools, the clock that interrupts guests |
@@ -31,6 +32,7 @@ mod limits;
 mod log;
 mod panic;
 mod prepared;
+mod program;
 mod random;
 mod room;
 mod secrets;
@@ -44,7 +46,7 @@ mod verdict;
 
 pub use engine::{EngineError, Engines, config};
 pub use settings::SandboxSettings;
-pub use suite::{AttemptOrder, DescribeError, Described, Sandbox, SandboxError};
+pub use suite::{AttemptOrder, DescribeError, Described, Program, Sandbox, SandboxError};
 
 #[cfg(test)]
 mod tests;

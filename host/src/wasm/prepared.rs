@@ -1,10 +1,11 @@
-//! Suites that are linked and ready to be instantiated.
+//! Suites and programs that are linked and ready to be instantiated.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::Engine;
 use wasmtime::component::Linker;
+use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::bindings::SuitePre;
 use super::state::{self, State};
@@ -12,13 +13,23 @@ use super::{Engines, engine};
 use crate::compile::{Loaded, Symbols};
 use crate::model::Digest;
 
+/// What a suite exports, and what a program does; the engine finds compatible versions too.
+const TESTS: &str = "handoff:suite/tests@0.1.0";
+const RUN: &str = "wasi:cli/run@0.2.0";
+
 /// A component with its imports resolved and its exports looked up.
 pub(super) struct Prepared {
-    pub(super) pre: SuitePre<State>,
+    pub(super) linked: Linked,
     /// How many of the pool's slots an instance takes.
     pub(super) slots: u32,
     /// Files and lines for backtraces.
     pub(super) symbols: Arc<Symbols>,
+}
+
+/// What can be called of it.
+pub(super) enum Linked {
+    Suite(SuitePre<State>),
+    Program(CommandPre<State>),
 }
 
 /// The prepared components that were used last. Holds the compiled code of each.
@@ -65,10 +76,16 @@ impl PreparedSuites {
         if !Engine::same(linker.engine(), loaded.component.engine()) {
             return Err("the component was loaded for another engine".into());
         }
-        let pre = linker.instantiate_pre(&loaded.component).and_then(SuitePre::new);
-        let pre = pre.map_err(|error| format!("the component does not fit: {error:#}"))?;
+        let linked = linker.instantiate_pre(&loaded.component).and_then(|pre| {
+            let exports = |name| loaded.component.get_export_index(None, name).is_some();
+            if !exports(TESTS) && exports(RUN) {
+                return CommandPre::new(pre).map(Linked::Program);
+            }
+            SuitePre::new(pre).map(Linked::Suite)
+        });
+        let linked = linked.map_err(|error| format!("the component does not fit: {error:#}"))?;
         let slots = engine::slots(&loaded.component);
-        Ok(Prepared { pre, slots, symbols: loaded.symbols.clone() })
+        Ok(Prepared { linked, slots, symbols: loaded.symbols.clone() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Describes suites and runs attempts, as many at a time as there are slots.
+//! Describes suites and programs and runs attempts, as many at a time as there are slots.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,15 +12,16 @@ use tokio_util::task::AbortOnDropHandle;
 use super::address::Resolver;
 use super::execute::{Answer, Call, Ending, Execution, Host, Terms, execute};
 use super::http::HttpShared;
-use super::prepared::{Prepared, PreparedSuites};
+use super::prepared::{Linked, Prepared, PreparedSuites};
 use super::room::{Room, Rooms};
 use super::trap::in_words;
-use super::{Engines, SandboxSettings, convert, verdict};
+use super::verdict::Judge;
+use super::{Engines, SandboxSettings, convert, program, verdict};
 use crate::compile::Loaded;
 use crate::metrics::Metrics;
 use crate::model::{
-    Attempt, AttemptDetail, Cause, InvalidDescription, Limits, LogLine, Name, Policy, Stage,
-    SuiteDescription, TestStatus, Value,
+    Attempt, AttemptDetail, Cause, Introduction, InvalidDescription, Limits, LogLine, Name, Policy,
+    Protocol, Stage, SuiteDescription, TestStatus, Value,
 };
 
 /// Runs suites. Cheap to clone.
@@ -54,6 +55,18 @@ pub enum DescribeError {
     /// It answered, but not what the contract asks for.
     #[error("describe the suite: {0}")]
     Invalid(#[from] InvalidDescription),
+    /// It is a test program, and nobody said what it is called.
+    #[error(
+        "describe it: it is a test program, which has no name of its own: give one by `?name=`, or by \
+         `--name` on the command line"
+    )]
+    Unnamed,
+    /// It is a suite, and somebody said how to understand it.
+    #[error(
+        "describe the suite: it tells its tests itself and needs no protocol; leave {0} out: only a \
+         test program has one"
+    )]
+    NoProgram(Protocol),
     /// There was no room for it within `sandbox.slot_wait_ms`.
     #[error("describe the suite: no room was free within {}; try again in a moment", in_words(*.0))]
     Busy(Duration),
@@ -71,6 +84,8 @@ pub struct Described {
     pub name: Name,
     /// The rest, checked.
     pub description: SuiteDescription,
+    /// If it is a program: how its tests are run and judged.
+    pub program: Option<Protocol>,
 }
 
 /// Everything an attempt needs to know.
@@ -78,6 +93,8 @@ pub struct Described {
 pub struct AttemptOrder {
     /// The suite.
     pub component: Loaded,
+    /// If it is a program.
+    pub program: Option<Program>,
     /// Setup, a test, or teardown.
     pub stage: Stage,
     /// Which round of a repeated run, counted from 1.
@@ -100,6 +117,15 @@ pub struct AttemptOrder {
     pub cancel: CancellationToken,
     /// Gets log lines as they come; lines are dropped when it is full.
     pub live: Option<mpsc::Sender<LogLine>>,
+}
+
+/// What there is to know of a program that was not written for us.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// How its tests are run and judged.
+    pub protocol: Protocol,
+    /// What it is called: its argument 0.
+    pub name: Name,
 }
 
 /// Why a guest did not get to run.
@@ -130,18 +156,50 @@ impl Sandbox {
     }
 
     /// Asks the component what it is: under a short deadline, and without network, parameters and
-    /// configuration.
-    pub async fn describe(&self, component: &Loaded) -> Result<Described, DescribeError> {
+    /// configuration. Of a program, `language` is a hint at its protocol.
+    pub async fn describe(
+        &self,
+        component: &Loaded,
+        introduction: &Introduction,
+        language: Option<&str>,
+    ) -> Result<Described, DescribeError> {
+        let prepared = self.0.prepared.get(component).map_err(DescribeError::Host)?;
+        let limits = &self.0.settings.limits;
+        if let Linked::Program(_) = prepared.linked {
+            let described = program::describe(self, component, introduction, language).await?;
+            described.description.check(limits)?;
+            return Ok(described);
+        }
+        if let Some(protocol) = introduction.protocol {
+            return Err(DescribeError::NoProgram(protocol));
+        }
+        let mut execution = self.ask(component, Call::Describe, limits.clone()).await?;
+        let Ending::Returned(Answer::Description(described)) = execution.ending else {
+            return Err(verdict::of_describe(&mut execution));
+        };
+        let (namespace, name, description) = convert::description(*described)
+            .map_err(|error| DescribeError::Guest(format!("has a bad name: {error}")))?;
+        description.check(&execution.limits)?;
+        Ok(Described { namespace, name, description, program: None })
+    }
+
+    /// Calls the component for a description of it.
+    pub(super) async fn ask(
+        &self,
+        component: &Loaded,
+        call: Call,
+        limits: Limits,
+    ) -> Result<Execution, DescribeError> {
         let inner = &self.0;
         let prepared = inner.prepared.get(component).map_err(DescribeError::Host)?;
-        let limits = Arc::new(inner.settings.limits.clone());
+        let limits = Arc::new(limits);
         let room = tokio::select! {
             biased;
             room = inner.room(&prepared, &limits) => room.map_err(DescribeError::Host)?,
             waited = inner.patience() => return Err(DescribeError::Busy(waited)),
         };
         let terms = Terms {
-            call: Call::Describe,
+            call,
             metered: component.metered,
             number: 1,
             policy: Arc::default(),
@@ -152,15 +210,14 @@ impl Sandbox {
             not_after: None,
             cancel: CancellationToken::new(),
             live: None,
+            mark: None,
         };
-        let mut execution = self.run(prepared, room, terms).await.map_err(DescribeError::Host)?;
-        let Ending::Returned(Answer::Description(described)) = execution.ending else {
-            return Err(verdict::of_describe(&mut execution));
-        };
-        let (namespace, name, description) = convert::description(*described)
-            .map_err(|error| DescribeError::Guest(format!("has a bad name: {error}")))?;
-        description.check(&execution.limits)?;
-        Ok(Described { namespace, name, description })
+        self.run(prepared, room, terms).await.map_err(DescribeError::Host)
+    }
+
+    /// The bounds on a description.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.settings.limits
     }
 
     /// Waits for a free slot and memory, calls `started`, and runs the guest. Never fails: whatever goes wrong
@@ -169,6 +226,12 @@ impl Sandbox {
     /// the future ends the guest.
     pub async fn attempt(&self, order: AttemptOrder, started: impl FnOnce() + Send) -> Attempt {
         let (round, number) = (order.round, order.number);
+        if order.program.is_some() && !matches!(order.stage, Stage::Test(_)) {
+            // A program has neither setup nor teardown.
+            started();
+            return passed_at_once(round, number);
+        }
+        let judge = judge(&order);
         let (prepared, room) = match self.0.wait(&order).await {
             Ok(ready) => ready,
             Err(reason) => return not_run(round, number, Timestamp::now(), reason),
@@ -176,7 +239,7 @@ impl Sandbox {
         started();
         let (started_at, since) = (Timestamp::now(), Instant::now());
         let attempt = match self.run(prepared, room, terms(order)).await {
-            Ok(execution) => verdict::of_attempt(round, number, execution),
+            Ok(execution) => verdict::of_attempt(round, number, execution, judge.as_ref()),
             Err(error) => {
                 let mut attempt = not_run(round, number, started_at, NotRun::Host(error));
                 let took = since.elapsed().as_millis();
@@ -257,9 +320,25 @@ impl Inner {
     }
 }
 
+/// By what the end of an attempt at a program's test is judged.
+fn judge(order: &AttemptOrder) -> Option<Judge> {
+    match (&order.program, &order.stage) {
+        (Some(Program { protocol, .. }), Stage::Test(test)) => {
+            Some(Judge { protocol: *protocol, test: test.clone() })
+        }
+        _ => None,
+    }
+}
+
 fn terms(order: AttemptOrder) -> Terms {
+    let mark = order.program.as_ref().and_then(|program| program.protocol.mark());
+    let call = match (&order.program, order.stage) {
+        (Some(program), Stage::Test(test)) => Call::Program(program::run_arguments(program, &test)),
+        (_, stage) => Call::Stage(stage),
+    };
     Terms {
-        call: Call::Stage(order.stage),
+        call,
+        mark,
         metered: order.component.metered,
         number: order.number,
         policy: order.policy,
@@ -271,6 +350,12 @@ fn terms(order: AttemptOrder) -> Terms {
         cancel: order.cancel,
         live: order.live,
     }
+}
+
+/// The attempt at a stage that there is not.
+fn passed_at_once(round: u32, number: u32) -> Attempt {
+    let attempt = not_run(round, number, Timestamp::now(), NotRun::Cancelled);
+    Attempt { status: TestStatus::Passed, ..attempt }
 }
 
 /// The attempt of a guest that did not get to run, or whose task was lost.

@@ -1,18 +1,27 @@
 //! What a call that has ended means: for an attempt, or for a description.
 
 use jiff::Timestamp;
+use wasmtime_wasi::I32Exit;
 
 use super::execute::{Answer, Ending, Execution};
-use super::limits::cut_message;
+use super::limits::{LimitsHit, cut_message};
 use super::log::FinishedLog;
 use super::secrets::Masker;
 use super::suite::DescribeError;
 use super::trap::{self, Circumstances, Explanation, in_words};
 use crate::compile::LeftOut;
 use crate::model::{
-    Artifact, Attempt, AttemptDetail, Cause, Digest, Failure, Frame, Limit, Location, LogLine,
-    Outcome, Source, TestStatus, Value,
+    Artifact, Attempt, AttemptDetail, Cause, Digest, Failure, Frame, Limit, Limits, Location,
+    LogLine, Outcome, Protocol, Source, SubResult, TestStatus, Value,
 };
+use crate::program::{Ended, Judgement};
+
+/// By what the end of a program is judged that was not written for us.
+pub(super) struct Judge {
+    pub(super) protocol: Protocol,
+    /// The test that it ran.
+    pub(super) test: String,
+}
 
 /// How an attempt ended.
 #[derive(Default)]
@@ -23,11 +32,20 @@ struct Verdict {
     location: Option<Location>,
     backtrace: Vec<Frame>,
     further: Vec<Failure>,
+    /// Parts that a program told in its output.
+    parts: Vec<SubResult>,
 }
 
-/// The attempt that `execution` was.
-pub(super) fn of_attempt(round: u32, number: u32, mut execution: Execution) -> Attempt {
-    let Verdict { status, cause, message, location, backtrace, further } = judge(&mut execution);
+/// The attempt that `execution` was. Without a judge it was a call of a suite.
+pub(super) fn of_attempt(
+    round: u32,
+    number: u32,
+    mut execution: Execution,
+    by: Option<&Judge>,
+) -> Attempt {
+    let Verdict { status, cause, message, location, backtrace, further, parts } =
+        judge(&mut execution, by);
+    execution.record.sub_results.extend(parts);
     let Execution { record, log, exchanges, ended, symbols, hits, limits, .. } = &mut execution;
     let mut remark = |text| {
         log.lines.push(LogLine { at: Timestamp::now(), source: Source::Host, text });
@@ -119,7 +137,7 @@ fn explain(execution: &Execution) -> Option<Explanation> {
     }
 }
 
-fn judge(execution: &mut Execution) -> Verdict {
+fn judge(execution: &mut Execution, by: Option<&Judge>) -> Verdict {
     let explanation = explain(execution);
     let timed_out =
         explanation.as_ref().is_some_and(|explanation| explanation.cause == Cause::Timeout);
@@ -131,6 +149,11 @@ fn judge(execution: &mut Execution) -> Verdict {
     let mut reported = std::mem::take(&mut execution.record.failures);
     let ending = std::mem::replace(&mut execution.ending, Ending::Cancelled);
     let mut own = match (ending, explanation) {
+        (ending @ (Ending::Returned(_) | Ending::Failed(_) | Ending::TimedOut), explanation)
+            if let Some(by) = by =>
+        {
+            of_program(by, &ending, explanation, execution)
+        }
         (Ending::Cancelled, _) => Verdict { status: TestStatus::Cancelled, ..Verdict::default() },
         (Ending::Returned(Answer::Outcome(outcome)), _) => of_outcome(outcome),
         (_, Some(_)) if run_is_over => Verdict {
@@ -170,6 +193,69 @@ fn judge(execution: &mut Execution) -> Verdict {
         location: first.location,
         backtrace: own.backtrace,
         further: reported,
+        parts: own.parts,
+    }
+}
+
+/// What a program's protocol makes of its end. Our limits, the deadline and the host's mistakes come
+/// before whatever the program said; the parts that it told until then are kept.
+fn of_program(
+    by: &Judge,
+    ending: &Ending,
+    explanation: Option<Explanation>,
+    execution: &mut Execution,
+) -> Verdict {
+    let exit_code = match ending {
+        Ending::Failed(error) => error.downcast_ref().map_or(0, |I32Exit(code)| *code),
+        _ => 0,
+    };
+    let exit_code = u8::try_from(exit_code).unwrap_or(u8::MAX);
+    // Where a harness ends the program says nothing of the test.
+    let exited = matches!(explanation, Some(Explanation { cause: Cause::Exit, .. }));
+    let (ended, foreign) = match &explanation {
+        None => (Ended::Code(0), false),
+        Some(Explanation { cause: Cause::Exit, .. }) => (Ended::Code(exit_code), false),
+        Some(Explanation { cause: Cause::Panic, message, location, .. }) => {
+            let (message, location) = (message.clone(), location.clone());
+            (Ended::Trapped(Some(Failure { message, location })), false)
+        }
+        Some(Explanation { cause: Cause::Trap, .. }) => (Ended::Trapped(None), false),
+        Some(_) => (Ended::Trapped(None), true),
+    };
+    let Execution { log, limits, hits, .. } = execution;
+    let Judgement { outcome, cause, mut sub_results } =
+        by.protocol.judge(&by.test, ended, &log.lines);
+    if let Some(mark) = by.protocol.mark() {
+        let from_program = log.lines.iter_mut().filter(|line| line.source == Source::Stdout);
+        from_program.for_each(|line| line.text.retain(|character| character != mark));
+    }
+    bound_parts(&mut sub_results, limits, hits);
+    let told = of_outcome(outcome);
+    let verdict = match explanation {
+        None => Verdict { cause, ..told },
+        // Which trap it was says more than that it was one.
+        Some(explanation) if foreign || cause == Some(Cause::Trap) => of_explanation(explanation),
+        Some(_) if exited && cause != Some(Cause::Exit) => Verdict { cause, ..told },
+        Some(Explanation { backtrace, .. }) => Verdict { cause, backtrace, ..told },
+    };
+    Verdict { parts: sub_results, ..verdict }
+}
+
+/// The bounds that hold for the parts that a suite reports. Their texts come from the log and are no
+/// longer than that in all.
+fn bound_parts(parts: &mut Vec<SubResult>, limits: &Limits, hits: &LimitsHit) {
+    let most = usize::try_from(limits.sub_results).unwrap_or(usize::MAX);
+    if parts.len() > most {
+        hits.hit(Limit::SubResults);
+        parts.truncate(most);
+    }
+    for SubResult { name, outcome, .. } in parts {
+        cut_message(name, limits, hits);
+        match outcome {
+            Outcome::Failed(Failure { message, .. }) => cut_message(message, limits, hits),
+            Outcome::Skipped { reason } => cut_message(reason, limits, hits),
+            Outcome::Passed => {}
+        }
     }
 }
 
@@ -194,7 +280,7 @@ fn of_explanation(explanation: Explanation) -> Verdict {
     let Explanation { cause, message, location, backtrace } = explanation;
     let status = if cause == Cause::Host { TestStatus::Error } else { TestStatus::Failed };
     let (cause, message) = (Some(cause), Some(message));
-    Verdict { status, cause, message, location, backtrace, further: Vec::new() }
+    Verdict { status, cause, message, location, backtrace, ..Verdict::default() }
 }
 
 fn mask_failure(masker: &Masker, failure: &mut Failure) {

@@ -11,7 +11,9 @@ use std::process::Stdio;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use handoff::compile::{CompileError, CompileSettings, Compiler, Inspection, Loaded, Rejection};
+use handoff::compile::{
+    CompileError, CompileSettings, Compiler, Inspection, Kind, Loaded, Rejection,
+};
 use handoff::metrics::Metrics;
 use handoff::model::Digest;
 use handoff::wasm::{Engines, SandboxSettings};
@@ -157,6 +159,8 @@ async fn a_suite_is_inspected_in_a_child_process() {
     let compiler = place.compiler(HANDOFF, CompileSettings::default());
     let bytes = suite();
     let expected = Inspection {
+        kind: Kind::Suite,
+        language: None,
         exports: vec![TESTS.into()],
         imports: vec!["wasi:io/poll@0.2.0".into()],
         size_bytes: bytes.len() as u64,
@@ -173,7 +177,7 @@ async fn what_is_no_suite_is_rejected_with_the_reason() {
         (Bytes::from_static(b""), "it is empty"),
         (Bytes::from_static(b"PK\x03\x04"), "a zip archive"),
         (Bytes::from_static(b"(component)"), "WebAssembly text"),
-        (wat("(module)"), "it is a core module and not a component"),
+        (wat("(module)"), "it is a core module and exports neither _start"),
         (wat("(component)"), "it exports nothing"),
         (wat(r#"(component (import "a:b/c" (instance)))"#), "it imports a:b/c"),
     ];

@@ -24,6 +24,7 @@ mod long_runs;
 mod network;
 mod openapi;
 mod outcomes;
+mod programs;
 mod reports;
 mod results;
 mod scaffold;

@@ -71,7 +71,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("scheduler", &["metrics", "model", "runner", "storage"]),
     ("runner", &["compile", "metrics", "model", "plugins", "storage", "wasm"]),
     ("plugins", &["compile", "metrics", "model", "storage", "wasm"]),
-    ("wasm", &["compile", "metrics", "model"]),
+    ("wasm", &["compile", "metrics", "model", "program"]),
+    ("program", &["model"]),
     ("compile", &["metrics", "model", "wasm"]),
     ("storage", &["metrics", "model"]),
     // The JSON report is the run as the API shows it, and there is one translator to that shape.

@@ -167,7 +167,8 @@ impl<'a> Code<'a> {
 
     /// Whether this is a test of the host, the SDK or the front door, not a suite that they run.
     pub(crate) fn is_guest(&self) -> bool {
-        self.path.starts_with("tests/guests/") || self.path.starts_with("examples/")
+        let places = ["tests/guests/", "tests/programs/", "examples/"];
+        places.iter().any(|place| self.path.starts_with(place))
     }
 
     /// The lines with code on them: not empty, not only a comment, no unit test.

@@ -21,7 +21,8 @@ pub use run::{
     CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,
 };
 pub use suite::{
-    LabelView, LinkView, SuiteSummaryView, SuiteView, TestCaseView, VersionSummaryView, VersionView,
+    LabelView, LinkView, ProtocolView, SuiteSummaryView, SuiteView, TestCaseView,
+    VersionSummaryView, VersionView,
 };
 
 use serde::{Deserialize, Serialize};

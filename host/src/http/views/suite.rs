@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::SuiteRef;
-use crate::model::{Name, SuiteVersion, TestCase};
+use crate::model::{Name, Protocol, SuiteVersion, TestCase};
 
 /// An uploaded version: what it contains and what it could reach.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -28,6 +28,8 @@ pub struct VersionView {
     pub parallelism: Option<u32>,
     /// The hosts the suite would like to reach. What it may reach is in its policy.
     pub wants_http: Vec<String>,
+    /// If it is a test program that was not written for this server: how its tests are run and judged.
+    pub protocol: Option<ProtocolView>,
     /// The tests in declared order.
     pub tests: Vec<TestCaseView>,
     /// The interfaces and functions that the component imports.
@@ -55,10 +57,47 @@ impl From<&SuiteVersion> for VersionView {
             attempts: described.attempts,
             parallelism: described.parallelism,
             wants_http: described.wants_http.clone(),
+            protocol: version.program.map(Into::into),
             tests: described.tests.iter().map(Into::into).collect(),
             imports: version.imports.clone(),
             size_bytes: version.size_bytes,
             created_at: version.created_at,
+        }
+    }
+}
+
+/// How the tests of a program are found, run and judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProtocolView {
+    /// Rust's own test harness: what `cargo test --no-run` makes.
+    Libtest,
+    /// Go's `testing`: what `go test -c` makes.
+    GoTest,
+    /// One test that writes TAP 13 or 14 to its standard output.
+    Tap,
+    /// One test that passed if it ended with code 0.
+    ExitCode,
+}
+
+impl From<Protocol> for ProtocolView {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Libtest => Self::Libtest,
+            Protocol::GoTest => Self::GoTest,
+            Protocol::Tap => Self::Tap,
+            Protocol::ExitCode => Self::ExitCode,
+        }
+    }
+}
+
+impl From<ProtocolView> for Protocol {
+    fn from(view: ProtocolView) -> Self {
+        match view {
+            ProtocolView::Libtest => Self::Libtest,
+            ProtocolView::GoTest => Self::GoTest,
+            ProtocolView::Tap => Self::Tap,
+            ProtocolView::ExitCode => Self::ExitCode,
         }
     }
 }

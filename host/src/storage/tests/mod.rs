@@ -55,6 +55,7 @@ fn version(name: &str, component: &Bytes) -> SuiteVersion {
         imports: vec!["wasi:cli/exit@0.2.0".into()],
         size_bytes: component.len() as u64,
         created_at: Timestamp::now(),
+        program: None,
     }
 }
 

@@ -144,11 +144,12 @@ fn secrets_are_masked_even_across_writes_and_cuts() {
 fn lines_are_seen_live_and_a_full_watcher_misses_some() {
     let (live, mut watcher) = mpsc::channel(1);
     let hits = LimitsHit::default();
+    let live = Live { lines: live, mark: Some('\u{16}') };
     let log = Log::new(&Limits::default(), Arc::default(), Arc::default(), Some(live), hits);
-    write(&log, Stdio::Stdout, "one\ntwo\n");
+    write(&log, Stdio::Stdout, "\u{16}one\ntwo\n");
     assert_eq!(watcher.try_recv().unwrap().text, "one");
     assert!(watcher.try_recv().is_err());
-    assert_eq!(texts(&log), ["one", "two"]);
+    assert_eq!(texts(&log), ["\u{16}one", "two"], "the mark is for the judge");
 }
 
 #[test]

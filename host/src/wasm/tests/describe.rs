@@ -1,10 +1,11 @@
 //! What a component says of itself, and what happens when it does not.
 
 use super::*;
+use crate::model::Introduction;
 use crate::wasm::{DescribeError, Described};
 
 async fn describe(bench: &Bench, guest: &Guest<'_>) -> Result<Described, DescribeError> {
-    bench.sandbox.describe(&bench.load(guest)).await
+    bench.sandbox.describe(&bench.load(guest), &Introduction::default(), None).await
 }
 
 /// What is wrong with a guest whose `describe` is this.

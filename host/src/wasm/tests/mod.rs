@@ -112,6 +112,7 @@ impl Bench {
     fn order(&self, component: Loaded) -> AttemptOrder {
         AttemptOrder {
             component,
+            program: None,
             stage: Stage::Test("one".into()),
             round: 1,
             number: 1,

@@ -1,7 +1,7 @@
 //! Waiting for slots and memory.
 
 use super::*;
-use crate::model::{Cause, TestStatus};
+use crate::model::{Cause, Introduction, TestStatus};
 use crate::wasm::DescribeError;
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn a_describe_and_a_teardown_do_not_wait_for_ever() {
     let first = bench.sandbox.attempt(order, move || begun.send(()).unwrap());
     let others = async {
         wait.await.unwrap();
-        let described = bench.sandbox.describe(&looping).await;
+        let described = bench.sandbox.describe(&looping, &Introduction::default(), None).await;
         let never = CancellationToken::new();
         let order = bench.order(looping.clone());
         let order = AttemptOrder { stage: Stage::Teardown, cancel: never, ..order };

@@ -1,0 +1,63 @@
+// Package shop has a test for each way in which a test of Go's own harness can end.
+package shop
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+func TestPasses(t *testing.T) {
+	t.Log("in stock")
+	fmt.Println("printed")
+}
+
+func TestFails(t *testing.T) {
+	t.Errorf("got %d, want %d", 2, 3)
+	t.Fatal("and no more")
+}
+
+func TestSkips(t *testing.T) {
+	t.Skip("no card")
+}
+
+func TestParts(t *testing.T) {
+	t.Run("sells", func(t *testing.T) {})
+	t.Run("pays", func(t *testing.T) { t.Error("declined") })
+	t.Run("delivers", func(t *testing.T) { t.Skip("no address") })
+}
+
+func TestPanics(t *testing.T) {
+	var stock map[string]int
+	stock["a"] = 1
+}
+
+func TestExits(t *testing.T) {
+	os.Exit(3)
+}
+
+func TestLeaves(t *testing.T) {
+	os.Exit(0)
+}
+
+func TestComputesForEver(t *testing.T) {
+	fmt.Println("begun")
+	for {
+	}
+}
+
+func TestTakesAllMemory(t *testing.T) {
+	var all [][]byte
+	for {
+		all = append(all, make([]byte, 1<<20))
+	}
+}
+
+func BenchmarkNothing(b *testing.B) {}
+
+func FuzzNothing(f *testing.F) {}
+
+func Example_sums() {
+	fmt.Println(1 + 1)
+	// Output: 3
+}
