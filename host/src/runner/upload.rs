@@ -24,7 +24,7 @@ pub enum UploadError {
 
 impl Runner {
     /// Takes in a suite's component; durable when it returns. `namespace` goes before the one that the
-    /// component names. True in the second place if the version is new.
+    /// component names. True in the second place if the version is new; either way it is the newest now.
     pub async fn upload(
         &self,
         bytes: Bytes,
@@ -56,14 +56,19 @@ impl Runner {
             size_bytes: inspection.size_bytes,
             created_at: jiff::Timestamp::now(),
         });
-        let put = shared.storage.put_version(version.clone(), bytes, key.clone()).await;
-        match put {
-            Ok(new) => Ok((version, new)),
-            // The same request came twice at the same time, and the other was first.
-            Err(error @ StorageError::KeyTaken(_)) => {
-                self.uploaded_before(key.as_ref())?.ok_or(UploadError::Storage(error))
+        loop {
+            let put = shared.storage.put_version(version.clone(), bytes.clone(), key.clone()).await;
+            match put {
+                Ok(new) => return Ok((version, new)),
+                // The same request came twice at the same time, and the other was first. Unless what it
+                // made was deleted since: then the key is free again.
+                Err(StorageError::KeyTaken(_)) => {
+                    if let Some(answer) = self.uploaded_before(key.as_ref())? {
+                        return Ok(answer);
+                    }
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         }
     }
 
