@@ -12,7 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use handoff::model::{
     Artifact, Attempt, AttemptDetail, Counts, Digest, EventKind, LogLine, PlannedTest, Policy,
-    RunId, RunRequest, RunSpec, RunStatus, Source, Stage, SuiteId, TestStatus,
+    RunId, RunRequest, RunSpec, RunStatus, Source, Stage, SuiteDescription, SuiteId, SuiteVersion,
+    TestStatus,
 };
 use handoff::storage::{
     EarlierAnswer, IdempotencyKey, Page, RunQuery, Storage, StorageError, StorageSettings,
@@ -122,6 +123,18 @@ async fn make_runs(storage: Storage, told: impl Fn(RunId, u64)) -> Arc<StorageEr
 /// One policy after another, until an error.
 async fn change_policies(storage: &Storage) -> Arc<StorageError> {
     let suite: SuiteId = "team/api".parse().unwrap();
+    let component = Bytes::from_static(b"component");
+    let version = SuiteVersion {
+        suite: suite.clone(),
+        digest: Digest::of(&component),
+        description: SuiteDescription::default(),
+        imports: Vec::new(),
+        size_bytes: component.len() as u64,
+        created_at: Timestamp::UNIX_EPOCH,
+    };
+    if let Err(error) = storage.put_version(version, component, None).await {
+        return Arc::new(error);
+    }
     for n in 0_u64.. {
         let config = BTreeMap::from([("n".into(), n.to_string())]);
         let policy = Policy { config, ..Default::default() };

@@ -282,6 +282,7 @@ impl From<Arc<StorageError>> for ApiError {
             StorageError::BadCursor => Self::malformed(
                 "the cursor does not belong to this list: start without one, with the same query",
             ),
+            StorageError::NoSuite(suite) => Self::not_found(format!("there is no suite {suite}")),
             StorageError::Closed => Self::unavailable("the server is shutting down"),
             _ => Self::internal(error),
         }

@@ -46,14 +46,19 @@ pub(super) async fn replace(
     body: Received,
 ) -> Result<Json<PolicyView>, ApiError> {
     let asked: PolicyView = body.json()?;
-    let policy = asked.over(&stored(&api, suite.clone()).await?).map_err(|name| {
-        ApiError::invalid(format!(
-            "the secret {name:?} has no stored value that null could keep: send its value"
-        ))
-    })?;
-    api.app.config.validate_policy(&policy).map_err(ApiError::invalid)?;
-    api.app.storage.put_policy(&suite, &policy).await?;
-    Ok(Json((&policy).into()))
+    loop {
+        let before = stored(&api, suite.clone()).await?;
+        let policy = asked.clone().over(&before).map_err(|name| {
+            ApiError::invalid(format!(
+                "the secret {name:?} has no stored value that null could keep: send its value"
+            ))
+        })?;
+        api.app.config.validate_policy(&policy).map_err(ApiError::invalid)?;
+        // Somebody else was first: a null keeps what they have stored, not what was there before.
+        if api.app.storage.replace_policy(&suite, before, &policy).await? {
+            return Ok(Json((&policy).into()));
+        }
+    }
 }
 
 /// The policy of a suite that must exist.

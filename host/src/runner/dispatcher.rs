@@ -13,7 +13,7 @@ use super::roster::{Roster, Slot, Start, Turn, Waiting};
 use super::sink::{Sink as _, StorageSink};
 use super::{Shared, SubmitError};
 use crate::compile::Loaded;
-use crate::model::{EventKind, Policy, Run, RunId, RunStatus, TestStatus, Value};
+use crate::model::{Counts, EventKind, Policy, Run, RunId, RunStatus, TestStatus, Value};
 
 /// What the dispatcher is told.
 pub(super) enum Message {
@@ -204,8 +204,8 @@ async fn run_to_its_end(shared: Arc<Shared>, id: RunId, cancel: CancellationToke
     let sink = StorageSink { storage: shared.storage.clone(), run: id };
     let run = match shared.storage.run(id) {
         Ok(Some(run)) => run,
-        Ok(None) => return tracing::error!(run = %id, "a queued run has no events"),
-        Err(error) => return tracing::error!(run = %id, %error, "failed to read a queued run"),
+        Ok(None) => return end_unread(&sink, "a queued run has no events".to_owned()).await,
+        Err(error) => return end_unread(&sink, format!("failed to {error}")).await,
     };
     if run.status.is_terminal() {
         return;
@@ -261,13 +261,24 @@ async fn prepare(shared: &Shared, run: &Run) -> Result<(Loaded, Policy, Vec<Valu
     Ok((component, policy, values))
 }
 
+/// Ends a run that cannot be read, so that it does not stay without an owner. Its tests cannot be counted.
+/// If the store takes nothing either, it goes on after the restart.
+pub(super) async fn end_unread(sink: &StorageSink, message: String) {
+    tracing::error!(run = %sink.run, message, "a run cannot be read");
+    let (status, counts) = (RunStatus::Error, Counts::default());
+    let end = EventKind::RunFinished { status, message: Some(message), counts };
+    if let Err(error) = sink.end(end).await {
+        tracing::error!(run = %sink.run, %error, "failed to store a run's end");
+    }
+}
+
 /// No run stays without an owner: one whose executor panicked ends in `error`.
 async fn end_after_panic(shared: &Shared, id: RunId, panic: String) {
     let sink = StorageSink { storage: shared.storage.clone(), run: id };
     match shared.storage.run(id) {
         Ok(Some(run)) if !run.status.is_terminal() => give_up(&sink, &run, panic).await,
         Ok(_) => {}
-        Err(error) => tracing::error!(run = %id, %error, panic, "failed to end a run"),
+        Err(error) => end_unread(&sink, format!("{panic}; then failed to {error}")).await,
     }
 }
 

@@ -53,6 +53,8 @@ struct Active {
     parked: Vec<Parked>,
     /// Cancelled when it ends.
     ended: CancellationToken,
+    /// Held while a request to stop it is decided on.
+    cancelling: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Tells metrics and watchers of stored events.
@@ -122,6 +124,12 @@ impl Hub {
     /// See [`super::Runner::ended`].
     pub(super) fn ended(&self, run: RunId) -> Option<CancellationToken> {
         self.lock().get(&run).map(|entry| entry.ended.clone())
+    }
+
+    /// What is to be held while a request to stop the run is decided on; none if it has ended, or there is
+    /// no such run.
+    pub(super) fn cancelling(&self, run: RunId) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        self.lock().get(&run).map(|entry| Arc::clone(&entry.cancelling))
     }
 
     /// Gives the sender for an attempt's lines.
@@ -207,8 +215,8 @@ impl Hub {
 impl Active {
     fn new(suite: SuiteId) -> Self {
         let (events, lines, parked) = (None, None, Vec::new());
-        let ended = CancellationToken::new();
-        Self { suite, tests: HashMap::new(), again: None, events, lines, parked, ended }
+        let (ended, cancelling) = (CancellationToken::new(), Arc::default());
+        Self { suite, tests: HashMap::new(), again: None, events, lines, parked, ended, cancelling }
     }
 
     fn of(run: &Run) -> Self {

@@ -252,14 +252,22 @@ impl Runner {
         .await
     }
 
-    /// Asks a run to stop; its end is told by its events.
+    /// Asks a run to stop; its end is told by its events. Asking again changes nothing.
     pub async fn cancel(&self, run: RunId, by: Option<String>) -> Result<(), ControlError> {
-        let summary = self.shared.storage.summary(run)?.ok_or(ControlError::NoRun(run))?;
-        if summary.status.is_terminal() {
-            return Err(ControlError::Ended(summary.status));
-        }
         let runner = self.clone();
         to_its_end(async move {
+            let Shared { storage, hub, .. } = &*runner.shared;
+            // One at a time, so that of two requests the second finds the run told to stop. What the hub
+            // does not know has ended.
+            let cancelling = hub.cancelling(run).unwrap_or_default();
+            let _one = cancelling.lock().await;
+            let folded = storage.run(run)?.ok_or(ControlError::NoRun(run))?;
+            if folded.status.is_terminal() {
+                return Err(ControlError::Ended(folded.status));
+            }
+            if folded.cancel_requested {
+                return Ok(());
+            }
             let request = EventKind::CancelRequested { by };
             runner.append(run, request, None).await.map_err(SubmitError::Storage)?;
             runner.dispatcher.send(Message::Cancel { run }).await;

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
+use super::dispatcher::end_unread;
+use super::sink::StorageSink;
 use super::{Hub, reopen};
 use crate::metrics::Metrics;
 use crate::model::{Counts, EventKind, Run, RunEvent, RunId, RunSpec, RunStatus, samples};
@@ -158,4 +160,18 @@ async fn who_watches_for_a_retry_that_does_not_come_is_sent_away() {
     let watched = stage.watch(run.spec.id);
     stage.hub.forget(run.spec.id);
     assert_eq!(names(watched).await, ALL[..2]);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_read_ends_in_error() {
+    let stage = stage();
+    let spec = spec();
+    let id = spec.id;
+    stage.store(id, EventKind::RunQueued { spec: Box::new(spec) }).await;
+    let watched = stage.watch(id);
+    let sink = StorageSink { storage: stage.storage.clone(), run: id };
+    end_unread(&sink, "failed to read the store".into()).await;
+    assert_eq!(names(watched).await, ALL[..2]);
+    assert_eq!(stage.storage.summary(id).unwrap().unwrap().status, RunStatus::Error);
+    assert!(stage.storage.unfinished().unwrap().is_empty());
 }

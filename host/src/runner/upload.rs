@@ -35,7 +35,7 @@ pub enum UploadError {
 
 impl Runner {
     /// Takes in a suite's component, or a program; durable when it returns. True in the second place if
-    /// the version is new.
+    /// the version is new; either way it is the newest now.
     pub async fn upload(
         &self,
         bytes: Bytes,
@@ -77,14 +77,19 @@ impl Runner {
             created_at: jiff::Timestamp::now(),
             program: described.program,
         });
-        let put = shared.storage.put_version(version.clone(), bytes, key.clone()).await;
-        match put {
-            Ok(new) => Ok((version, new)),
-            // The same request came twice at the same time, and the other was first.
-            Err(error @ StorageError::KeyTaken(_)) => {
-                self.uploaded_before(key.as_ref())?.ok_or(UploadError::Storage(error))
+        loop {
+            let put = shared.storage.put_version(version.clone(), bytes.clone(), key.clone()).await;
+            match put {
+                Ok(new) => return Ok((version, new)),
+                // The same request came twice at the same time, and the other was first. Unless what it
+                // made was deleted since: then the key is free again.
+                Err(StorageError::KeyTaken(_)) => {
+                    if let Some(answer) = self.uploaded_before(key.as_ref())? {
+                        return Ok(answer);
+                    }
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         }
     }
 

@@ -11,7 +11,7 @@ use super::EarlierAnswer;
 use super::idempotency::{self, Answered, Keys};
 use super::message::Append;
 use super::pending::Before;
-use super::{IdempotencyKey, Shared, StorageError, keys, record, runs, values};
+use super::{IdempotencyKey, Shared, StorageError, keys, record, runs, suites, values};
 use crate::model::{Digest, EventKind, Run, RunEvent, RunId, RunSummary, SuiteId};
 
 /// Bytes of JSON in one page of events. A reader decodes a page at a time: so a page is small beside what
@@ -107,7 +107,7 @@ impl Batch {
         self.answered.insert(idempotency::digest(key), answered);
     }
 
-    /// Fails if something was made for the key already.
+    /// Fails if something was made for the key already, and is still there.
     pub(super) fn check_key(
         &self,
         shared: &Shared,
@@ -118,10 +118,15 @@ impl Batch {
             Some(answered) => Some(answered.clone()),
             None => idempotency::find(&shared.database, &digest, &shared.settings, self.now)?,
         };
-        match found {
-            Some(answered) => Err(StorageError::KeyTaken(answered.to(&key.request)?)),
-            None => Ok(()),
+        let Some(answered) = found else { return Ok(()) };
+        let made = answered.to(&key.request)?;
+        // A batch has one change of each suite, so what is looked for here was not uploaded in this one.
+        if let EarlierAnswer::Version { suite, version, .. } = &made
+            && suites::version(&shared.database, suite, version)?.is_none()
+        {
+            return Ok(());
         }
+        Err(StorageError::KeyTaken(made))
     }
 
     /// The run of an event, which must exist, unless the event is its first.

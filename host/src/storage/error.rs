@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::EarlierAnswer;
-use crate::model::RunId;
+use crate::model::{RunId, SuiteId};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum StorageError {
     /// A first event of a run that exists, or a later event of one that does not.
     #[error("store the event: it does not fit what is stored of run {0}")]
     Misplaced(RunId),
+    /// What is to be changed is not there, or no longer.
+    #[error("change it: there is no suite {0}")]
+    NoSuite(SuiteId),
     /// Written in a format that this version does not know.
     #[error("read the store: it was written by a newer version of handoff (format {0})")]
     TooNew(u8),
@@ -65,6 +68,7 @@ impl StorageError {
             Self::KeyTaken(answer) => Self::KeyTaken(answer.clone()),
             Self::BadCursor => Self::BadCursor,
             Self::Misplaced(run) => Self::Misplaced(*run),
+            Self::NoSuite(suite) => Self::NoSuite(suite.clone()),
             Self::TooNew(format) => Self::TooNew(*format),
             Self::Damaged(what) => Self::Damaged(what.clone()),
             Self::Closed => Self::Closed,

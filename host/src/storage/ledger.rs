@@ -223,8 +223,8 @@ impl Ledger {
                 batch.remember(&key, EarlierAnswer::Version { suite, version, new });
                 Ok(new)
             }
-            Change::PutPolicy { suite, policy } => {
-                suites::stage_policy(database, writes, &suite, &policy).map(|()| true)
+            Change::PutPolicy { suite, before, policy } => {
+                suites::stage_policy(database, writes, &suite, before.as_deref(), &policy)
             }
             Change::Delete { suite } => suites::stage_removal(database, writes, &suite),
         }

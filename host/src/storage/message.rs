@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{IdempotencyKey, StorageError, keys, record, runs};
-use crate::model::{AttemptDetail, Digest, EventKind, RunEvent, RunId, SuiteId, SuiteVersion};
+use crate::model::{
+    AttemptDetail, Digest, EventKind, Policy, RunEvent, RunId, SuiteId, SuiteVersion,
+};
 
 /// Lines of log and other items from which on the detail of an attempt counts as large.
 const LARGE_DETAIL: usize = 100;
@@ -53,7 +55,7 @@ pub(super) struct Append {
 /// A change of a suite.
 pub(super) enum Change {
     PutVersion { version: Box<SuiteVersion>, component: Bytes, key: Option<IdempotencyKey> },
-    PutPolicy { suite: SuiteId, policy: Vec<u8> },
+    PutPolicy { suite: SuiteId, before: Option<Box<Policy>>, policy: Vec<u8> },
     Delete { suite: SuiteId },
 }
 

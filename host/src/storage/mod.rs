@@ -312,8 +312,8 @@ impl Storage {
         }
     }
 
-    /// Stores a version with its component, and the key with it. Durable when it returns. True if the
-    /// version is new.
+    /// Stores a version with its component, and the key with it, and makes it the newest. Durable when it
+    /// returns. True if the version is new; one that was there stays as it was.
     pub async fn put_version(
         &self,
         version: SuiteVersion,
@@ -330,10 +330,22 @@ impl Storage {
         self.change(Change::Delete { suite: suite.clone() }).await
     }
 
-    /// Sets what the operator grants to a suite, be it there already or not.
+    /// Sets what the operator grants to a suite, which must exist.
     pub async fn put_policy(&self, suite: &SuiteId, policy: &Policy) -> Result<(), StorageError> {
-        let change = Change::PutPolicy { suite: suite.clone(), policy: record::encode(policy)? };
-        self.change(change).await.map(drop)
+        let (suite, policy) = (suite.clone(), record::encode(policy)?);
+        self.change(Change::PutPolicy { suite, before: None, policy }).await.map(drop)
+    }
+
+    /// Sets what the operator grants to a suite, which must exist, in place of `before`. False if it is
+    /// granted something else by now: nothing is changed then.
+    pub async fn replace_policy(
+        &self,
+        suite: &SuiteId,
+        before: Policy,
+        policy: &Policy,
+    ) -> Result<bool, StorageError> {
+        let (suite, policy) = (suite.clone(), record::encode(policy)?);
+        self.change(Change::PutPolicy { suite, before: Some(Box::new(before)), policy }).await
     }
 
     async fn change(&self, change: Change) -> Result<bool, StorageError> {

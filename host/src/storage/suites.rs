@@ -51,12 +51,11 @@ impl Storage {
 
     /// What the operator granted to a suite; none if nothing was ever said.
     pub fn policy(&self, suite: &SuiteId) -> Result<Option<Policy>, StorageError> {
-        let record = values::get(&self.shared().database, &keys::policy(suite))?;
-        record.map(|bytes| record::decode(&bytes)).transpose()
+        stored_policy(&self.shared().database, suite)
     }
 }
 
-fn version(
+pub(super) fn version(
     database: &Database,
     suite: &SuiteId,
     digest: &Digest,
@@ -75,7 +74,8 @@ fn newest(
     Ok(first.and_then(|key| keys::read_version_at(&key[start.len()..])))
 }
 
-/// Adds a version to the batch; false if it is there already. A batch may hold one change of a suite.
+/// Adds a version to the batch, or makes it the newest again; false if it is there already. A batch may
+/// hold one change of a suite.
 pub(super) fn stage_version(
     database: &Database,
     batch: &mut sled::Batch,
@@ -83,36 +83,67 @@ pub(super) fn stage_version(
 ) -> Result<bool, StorageError> {
     let suite = &version.suite;
     let key = keys::version(suite, &version.digest);
-    if database.get_raw(&key)?.is_some() {
-        return Ok(false);
+    let new = database.get_raw(&key)?.is_none();
+    if new {
+        values::put(batch, &key, &record::encode(version)?);
+    } else if let Some(place) = place(database, suite, &version.digest)? {
+        batch.remove(place);
     }
     let newest = newest(database, suite)?;
     // The last upload is the newest, even if the clock was set back since the one before.
-    let at = newest.map_or(version.created_at, |(before, _)| {
-        version
-            .created_at
-            .max(before.saturating_add(SignedDuration::from_micros(1)).unwrap_or(before))
+    let now = Timestamp::now();
+    let at = newest.map_or(now, |(before, _)| {
+        now.max(before.saturating_add(SignedDuration::from_micros(1)).unwrap_or(before))
     });
     if let Some((before, _)) = newest {
         batch.remove(keys::suite_at(before, suite));
     }
-    values::put(batch, &key, &record::encode(version)?);
     batch.insert(keys::version_at(suite, at, &version.digest), &[]);
     batch.insert(keys::suite_at(at, suite), &[]);
-    Ok(true)
+    Ok(new)
 }
 
-/// Adds a policy to the batch, in place of the one before.
+/// The key that puts a version in its place in the list of its suite's versions.
+fn place(
+    database: &Database,
+    suite: &SuiteId,
+    digest: &Digest,
+) -> Result<Option<sled::IVec>, StorageError> {
+    let start = keys::versions(suite);
+    let is_its = |key: &sled::IVec| {
+        keys::read_version_at(&key[start.len()..]).is_some_and(|(_, of)| of == *digest)
+    };
+    // Any error ends the search.
+    let found = database.scan(&start).keys().find(|key| key.as_ref().map_or(true, is_its));
+    Ok(found.transpose()?)
+}
+
+/// Adds a policy to the batch, in place of the one before; false if that is not `before`. The suite must
+/// exist, so that no policy outlives its suite.
 pub(super) fn stage_policy(
     database: &Database,
     batch: &mut sled::Batch,
     suite: &SuiteId,
+    before: Option<&Policy>,
     policy: &[u8],
-) -> Result<(), StorageError> {
+) -> Result<bool, StorageError> {
+    if newest(database, suite)?.is_none() {
+        return Err(StorageError::NoSuite(suite.clone()));
+    }
+    if let Some(before) = before
+        && stored_policy(database, suite)?.unwrap_or_default() != *before
+    {
+        return Ok(false);
+    }
     let key = keys::policy(suite);
     values::remove(database, batch, &key)?;
     values::put(batch, &key, policy);
-    Ok(())
+    Ok(true)
+}
+
+fn stored_policy(database: &Database, suite: &SuiteId) -> Result<Option<Policy>, StorageError> {
+    let record = values::get(database, &keys::policy(suite))?;
+    record.map(|bytes| record::decode(&bytes)).transpose()
 }
 
 /// Forgets a suite with the batch; false if there was none. The highest run number stays, so that

@@ -80,6 +80,41 @@ async fn a_namespace_keeps_suites_of_one_name_apart() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_uploaded_again_is_what_runs_next() {
+    let server = Server::start().await;
+    let client = server.client();
+    let first = client.upload_guest("noop").await;
+    let second = client.upload(salted(&guest("noop"), 1)).await;
+    let again = client.send(client.upload_request(guest("noop"))).await.expect(StatusCode::OK);
+    assert_eq!(again, first);
+    assert_eq!(client.json("/suites/default/noop").await["newest"], first);
+    let versions = client.list("/suites/default/noop/versions").await;
+    let versions: Vec<_> = versions.iter().map(|version| &version["suite"]["version"]).collect();
+    assert_eq!(versions, [&first["suite"]["version"], &second["suite"]["version"]]);
+    let run = client.run("noop", &json!({})).await;
+    assert_eq!(run["suite"]["version"], first["suite"]["version"]);
+}
+
+#[tokio::test]
+async fn a_policy_does_not_outlive_its_suite() {
+    let server = Server::start().await;
+    let client = server.client();
+    let path = "/suites/default/noop/policy";
+    let policy = json!({"env": {"old": "1"}, "secrets": {"old": "1"}});
+    for _ in 0..10 {
+        client.upload_guest("noop").await;
+        let put = client.put(path, &policy);
+        let (put, deleted) = futures::join!(put, client.delete("/suites/default/noop"));
+        assert!([200, 404].contains(&put.status.as_u16()), "{put:?}");
+        deleted.expect(StatusCode::NO_CONTENT);
+        client.put(path, &policy).await.problem(404);
+        client.upload_guest("noop").await;
+        let granted = client.json(path).await;
+        assert_eq!((&granted["env"], &granted["secrets"]), (&json!({}), &json!({})));
+    }
+}
+
+#[tokio::test]
 async fn the_runs_of_a_deleted_suite_stay() {
     let server = Server::start().await;
     let client = server.client();

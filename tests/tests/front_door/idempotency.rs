@@ -35,6 +35,18 @@ async fn a_repeated_upload_gets_the_same_answer_also_after_a_kill() {
 }
 
 #[tokio::test]
+async fn a_repeated_upload_makes_the_version_again_that_was_deleted() {
+    let server = Server::start().await;
+    let client = server.client();
+    let upload = || client.send(keyed(client.upload_request(guest("noop")), "a"));
+    upload().await.expect(StatusCode::CREATED);
+    client.delete("/suites/default/noop").await.expect(StatusCode::NO_CONTENT);
+    let again = upload().await.expect(StatusCode::CREATED);
+    assert_eq!(upload().await.expect(StatusCode::CREATED), again);
+    assert_eq!(client.run("noop", &json!({})).await["status"], "passed");
+}
+
+#[tokio::test]
 async fn a_repeated_run_gets_the_same_answer_also_after_it_ended_and_after_a_kill() {
     let mut server = Server::start().await;
     let client = server.client();

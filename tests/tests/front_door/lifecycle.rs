@@ -134,6 +134,28 @@ async fn held(client: &Client, target: &Target, name: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_run_that_is_stopped_again_stores_no_further_request() {
+    let target = Target::start().await;
+    let (_server, client) = server(Settings::default(), "steps", &target).await;
+    // Its teardown waits, so that it is ending as long as it has to.
+    let params = json!({"path-step-2": "/hold/test", "path-teardown": "/hold/teardown"});
+    let id = client.submit("steps", &json!({"params": params})).await;
+    target.wait_for("the test waits", |seen| paths(seen).contains(&"/hold/test")).await;
+    let cancel = || async { client.post(&format!("/runs/{id}/cancel"), &json!({})).await };
+    for answer in futures::future::join_all((0..20).map(|_| cancel())).await {
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    target.wait_for("teardown waits", |seen| paths(seen).contains(&"/hold/teardown")).await;
+    let run = cancel().await.expect(reqwest::StatusCode::ACCEPTED);
+    assert_eq!(run["cancel_requested"], true);
+    target.release("teardown");
+    assert_eq!(client.finished(&id).await["status"], "cancelled");
+    let events = client.events(&id, 0).await.rest().await;
+    let requests = events.iter().filter(|event| event.name == "cancel_requested");
+    assert_eq!(requests.count(), 1);
+}
+
+#[tokio::test]
 async fn a_run_that_is_stopped_ends_what_is_under_way_and_tears_down() {
     let target = Target::start().await;
     let (_server, client) = server(Settings::default(), "steps", &target).await;

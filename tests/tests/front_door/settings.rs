@@ -121,6 +121,10 @@ async fn suites_of_the_configuration_file_are_there_when_the_server_is() {
     std::fs::write(&steps, handoff_tests::salted(&guest("steps"), 1)).unwrap();
     let server = server.restart().await;
     assert_ne!(passes(&server.client()).await["suite"], first["suite"]);
+    // Back to the version before.
+    std::fs::write(&steps, guest("steps")).unwrap();
+    let server = server.restart().await;
+    assert_eq!(passes(&server.client()).await["suite"], first["suite"]);
 }
 
 #[tokio::test]

@@ -107,6 +107,14 @@ impl Opened {
         self.storage.append(run, kind, None).await.await.unwrap().unwrap_err()
     }
 
+    /// Uploads a component to a suite.
+    async fn upload(&self, suite: &str, component: &'static [u8]) -> SuiteVersion {
+        let component = Bytes::from_static(component);
+        let version = version(suite, &component);
+        self.storage.put_version(version.clone(), component, None).await.unwrap();
+        version
+    }
+
     async fn queue(&self, suite: &str, reference: Option<&str>) -> RunId {
         let spec = spec(&suite.parse().unwrap(), 1, reference, 1);
         self.store(spec.id, queued(&spec)).await;

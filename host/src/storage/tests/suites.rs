@@ -99,7 +99,7 @@ async fn a_deleted_suite_leaves_its_runs_and_can_be_uploaded_again() {
 async fn a_policy_is_replaced_whole() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(&dir);
-    let id = suite("api");
+    let id = opened.upload("api", b"component").await.suite;
     assert_eq!(opened.storage.policy(&id).unwrap(), None);
     for secrets in [1, 500, 2] {
         let secret = |n: usize| (format!("secret {n}"), Digest::of(&n.to_be_bytes()).hex());
@@ -107,4 +107,72 @@ async fn a_policy_is_replaced_whole() {
         opened.storage.put_policy(&id, &policy).await.unwrap();
         assert_eq!(opened.storage.policy(&id).unwrap(), Some(policy));
     }
+}
+
+#[tokio::test]
+async fn a_version_that_is_uploaded_again_is_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let first = opened.upload("a", b"1").await;
+    opened.upload("a", b"2").await;
+    opened.upload("a", b"3").await;
+    opened.upload("b", b"1").await;
+    let again = SuiteVersion { created_at: Timestamp::now(), ..first.clone() };
+    let new = opened.storage.put_version(again, Bytes::from_static(b"1"), None).await.unwrap();
+    assert!(!new);
+    let opened = opened.reopen(&dir).await;
+    let storage = &opened.storage;
+    assert_eq!(storage.newest_version(&suite("a")).unwrap(), Some(first.clone()), "as it was");
+    let versions = storage.versions(&suite("a"), &all()).unwrap().items;
+    let digests: Vec<_> = versions.iter().map(|version| version.digest).collect();
+    assert_eq!(digests, [b"1", b"3", b"2"].map(|component| Digest::of(component)));
+    let suites = storage.suites(&all()).unwrap().items;
+    assert_eq!(suites.iter().map(|it| &it.suite).collect::<Vec<_>>(), [&first.suite, &suite("b")]);
+    assert!(storage.delete_suite(&suite("a")).await.unwrap());
+    assert!(storage.versions(&suite("a"), &all()).unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn no_policy_is_stored_for_a_suite_that_was_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let storage = &opened.storage;
+    let id = opened.upload("a", b"component").await.suite;
+    let secret = |value: &str| {
+        let secrets = BTreeMap::from([("token".to_owned(), value.to_owned())]);
+        Policy { secrets, ..Policy::default() }
+    };
+    storage.put_policy(&id, &secret("old")).await.unwrap();
+    // Both are asked for before either is stored: the deletion comes first.
+    let old = secret("old");
+    let put = storage.replace_policy(&id, secret("old"), &old);
+    let (deleted, put) = tokio::join!(biased; storage.delete_suite(&id), put);
+    assert!(deleted.unwrap());
+    assert!(matches!(put, Err(StorageError::NoSuite(suite)) if suite == id));
+    assert!(matches!(storage.put_policy(&id, &secret("old")).await, Err(StorageError::NoSuite(_))));
+    opened.upload("a", b"component").await;
+    assert_eq!(storage.policy(&id).unwrap(), None);
+    // What was read before the deletion is not brought back after the next upload either.
+    assert!(!storage.replace_policy(&id, secret("old"), &secret("old")).await.unwrap());
+    assert!(storage.replace_policy(&id, Policy::default(), &secret("1")).await.unwrap());
+    assert!(!storage.replace_policy(&id, Policy::default(), &secret("2")).await.unwrap());
+    assert_eq!(storage.policy(&id).unwrap(), Some(secret("1")));
+}
+
+#[tokio::test]
+async fn a_key_is_free_again_when_what_it_made_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let component = Bytes::from_static(b"component");
+    let version = version("a", &component);
+    let put = |request: &'static [u8]| {
+        let key = Some(key("key", request));
+        opened.storage.put_version(version.clone(), component.clone(), key)
+    };
+    assert!(put(b"request").await.unwrap());
+    assert!(matches!(put(b"request").await, Err(StorageError::KeyTaken(_))));
+    assert!(opened.storage.delete_suite(&version.suite).await.unwrap());
+    assert!(matches!(put(b"another").await, Err(StorageError::KeyReused)));
+    assert!(put(b"request").await.unwrap());
+    assert!(matches!(put(b"request").await, Err(StorageError::KeyTaken(_))));
 }
