@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiler;
 use crate::config::{Config, DeclaredSuite};
@@ -30,6 +31,8 @@ pub struct App {
     pub runner: Runner,
     /// Metrics.
     pub metrics: Metrics,
+    /// Cancelled when the server is to end: no further run is taken.
+    draining: CancellationToken,
     guests: Arc<GuestRuntime>,
 }
 
@@ -80,7 +83,9 @@ impl App {
         })
         .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
         let guests = Arc::new(GuestRuntime(Some(guests)));
-        let app = Self { config: Arc::new(config), storage, compiler, runner, metrics, guests };
+        let draining = CancellationToken::new();
+        let app =
+            Self { config: Arc::new(config), storage, compiler, runner, metrics, draining, guests };
         for suite in &app.config.suites {
             let name = suite.file.display();
             app.load(suite).await.with_context(|| format!("failed to load the suite {name}"))?;
@@ -100,10 +105,19 @@ impl App {
         Ok(())
     }
 
-    /// Stops taking runs, lets attempts under way end, and closes the store. What is left continues when
-    /// it is opened again.
-    pub async fn shutdown(self) -> anyhow::Result<()> {
+    /// Stops taking runs and lets attempts under way end. Everything else goes on meanwhile.
+    pub async fn drain(&self) {
+        self.draining.cancel();
         self.runner.drain().await;
+    }
+
+    /// Whether runs are taken no more, because the server is to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Closes the store. What is left of runs continues when it is opened again.
+    pub async fn close(self) -> anyhow::Result<()> {
         // Guests that are still under way end here, before the store does.
         drop(self.guests);
         self.storage.close().await.map_err(|error| anyhow::anyhow!("failed to {error}"))

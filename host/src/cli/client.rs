@@ -33,6 +33,14 @@ const EVENTS_AHEAD: usize = 256;
 /// The largest answer that is read to tell of an error.
 const MAX_PROBLEM_BYTES: usize = 64 << 10;
 
+/// Answers that are not about what was asked, but about who asks, or when: asking again may help.
+const NOT_THE_REQUEST: [StatusCode; 4] = [
+    StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_MANY_REQUESTS,
+];
+
 /// Which server to use.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
@@ -420,9 +428,9 @@ async fn refused(mut answer: Response) -> Failure {
     let id = id.map(|id| format!(" (request {})", safe_line(&id)));
     // That no test matches is asked of the server like a run, and ends like a run without tests.
     // What the request asks for stands in the command line, and asking again does not help.
-    let exit = match &problem.kind {
-        kind if kind.ends_with(":nothing-matches") => Exit::NoTests,
-        kind if kind.ends_with(":invalid") => Exit::Usage,
+    let exit = match problem.kind.strip_prefix("urn:handoff:problem:") {
+        Some("nothing-matches") => Exit::NoTests,
+        Some(_) if status.is_client_error() && !NOT_THE_REQUEST.contains(&status) => Exit::Usage,
         _ => Exit::Server,
     };
     Failure { exit, error: Refused(format!("{detail}{}", id.unwrap_or_default())).into() }

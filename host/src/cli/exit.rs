@@ -20,9 +20,10 @@ pub(crate) enum Exit {
     Flaky,
     /// Nothing matched, so nothing was run.
     NoTests,
-    /// The command line, or a file it names, is wrong.
+    /// The command line, or a file it names, is wrong; or the server refused what was asked, and would
+    /// again.
     Usage,
-    /// The server could not be reached, or refused.
+    /// The server could not be reached, lets us not in, or cannot do it at present.
     Server,
     /// The platform itself is at fault.
     Platform,
@@ -86,7 +87,7 @@ impl Failure {
         Self { exit: Exit::Usage, error: error.into() }
     }
 
-    /// The server could not be reached, or refused.
+    /// The server could not be reached, or used.
     pub(crate) fn server(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Server, error: error.into() }
     }

@@ -57,8 +57,9 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 passed, 100 tests failed, 101 flaky (with --fail-on-flaky), 4 no test ran, 2 usage,
-96 could not reach or use the server, 102 platform error, 103 waited too long, 130 interrupted";
+Exit codes: 0 passed, 100 tests failed, 101 flaky (with --fail-on-flaky), 4 no test ran, 2 usage, or the
+server refused what was asked, 96 could not reach or use the server (it is away, too busy or at fault, or
+lets you not in), 102 platform error, 103 waited too long, 130 interrupted";
 
 #[derive(Subcommand)]
 enum Command {

@@ -84,11 +84,13 @@ async fn until_stopped(
     }
     tracing::info!("stopping: runs under way may end; a further signal stops at once");
     interrupts.forget_pending();
-    stop.cancel();
-    // Together: who follows a run hears its end, and who asks for a run is told that none is taken.
     let orderly = async {
-        let (drained, answered) = tokio::join!(app.shutdown(), server);
-        drained.context("stop")?;
+        // The door stays open: who follows a run hears its end, who asks for one is told that none is
+        // taken, and whoever sends requests here learns from /readyz to send them elsewhere.
+        app.drain().await;
+        stop.cancel();
+        let answered = server.await;
+        app.close().await.context("stop")?;
         answered.context("stop")?.context("stop")
     };
     tokio::select! {

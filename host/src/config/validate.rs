@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::setting::tree;
 use super::{Config, settings};
-use crate::model::{Limit, Limits, LimitsPatch, Policy};
+use crate::model::{Limit, Limits, LimitsPatch, Policy, wrong_with_name};
 
 /// A value that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,8 +143,9 @@ impl Config {
         Ok(())
     }
 
-    /// Checks the limits of a policy under these settings.
+    /// Checks the names and values of a policy, and its limits under these settings.
     pub fn validate_policy(&self, policy: &Policy) -> Result<(), Invalid> {
+        validate_texts(policy)?;
         let limits = self.sandbox.limits.patched(&policy.limits);
         let is_set = |field: &str| sets(&policy.limits, field);
         for limit in Limit::ALL {
@@ -180,6 +181,34 @@ impl Config {
             ("sandbox.total_memory_bytes", self.sandbox.memory_in_all()),
             is_set,
         )
+    }
+}
+
+/// Checks that a guest can be given each value of a policy under its name.
+fn validate_texts(policy: &Policy) -> Result<(), Invalid> {
+    let invalid = |field: &str, message| Err(Invalid { key: field.to_owned(), message });
+    let fields = [("env", &policy.env), ("config", &policy.config), ("secrets", &policy.secrets)];
+    for (field, texts) in fields {
+        for name in texts.keys() {
+            if let Some(wrong) = wrong_with_name(name) {
+                return invalid(field, wrong);
+            }
+        }
+    }
+    for (name, value) in &policy.env {
+        if name.contains('=') {
+            return invalid("env", format!("the name {name:?} has `=`, which ends a name"));
+        }
+        if value.contains('\0') {
+            return invalid("env", format!("the value of {name:?} has a NUL, which would end it"));
+        }
+    }
+    match policy.secrets.keys().find(|name| policy.config.contains_key(*name)) {
+        None => Ok(()),
+        Some(name) => invalid(
+            "secrets",
+            format!("{name:?} is in `config` too, which would hide it: keep one of the two"),
+        ),
     }
 }
 
@@ -265,6 +294,36 @@ mod tests {
         config.sandbox.max_memory_bytes = 1 << 20;
         assert!(config.validate(|key| key == "sandbox.max_memory_bytes").is_ok());
         assert!(config.validate(|key| key == "sandbox.limits.memory_bytes").is_err());
+    }
+
+    #[test]
+    fn a_policy_has_no_name_or_value_that_would_be_lost() {
+        let told = |json: &str| {
+            let policy = serde_json::from_str(json).unwrap();
+            Config::default().validate_policy(&policy).map_err(|invalid| invalid.to_string())
+        };
+        for (json, words) in [
+            (r#"{"env": {"": "x"}}"#, "env: a name is empty"),
+            (r#"{"env": {"A=B": "x"}}"#, "env: the name \"A=B\" has `=`"),
+            (r#"{"env": {"A\u0000": "x"}}"#, "env: the name \"A\\0\" has a NUL"),
+            (r#"{"env": {"A": "x\u0000"}}"#, "env: the value of \"A\" has a NUL"),
+            (r#"{"config": {"": "x"}}"#, "config: a name is empty"),
+            (r#"{"secrets": {"": "x"}}"#, "secrets: a name is empty"),
+            (
+                r#"{"config": {"a": "x"}, "secrets": {"a": "y"}}"#,
+                "secrets: \"a\" is in `config` too",
+            ),
+        ] {
+            let told = told(json).unwrap_err();
+            assert!(told.starts_with(words), "{told}");
+        }
+        let each = r#"{"env": {"a": "x=y"}, "config": {"a=b": ""}, "secrets": {"c": "x"}}"#;
+        assert_eq!(told(each), Ok(()));
+        let mut config = Config::default();
+        let suite = r#"{"file": "a.wasm", "policy": {"env": {"A=B": "x"}}}"#;
+        config.suites.push(serde_json::from_str(suite).unwrap());
+        let told = config.validate(|_| false).unwrap_err().to_string();
+        assert!(told.starts_with("suites.policy.env of a.wasm: the name"), "{told}");
     }
 
     #[test]

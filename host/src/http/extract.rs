@@ -74,6 +74,41 @@ pub(super) struct BodyLimit {
     pub(super) setting: &'static str,
     /// What it is called in metrics.
     pub(super) metric: &'static str,
+    /// Which memory they take.
+    pub(super) memory: Memory,
+}
+
+/// Which memory bodies share with others of their kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Memory {
+    Json,
+    Uploads,
+}
+
+impl Memory {
+    fn of(self, api: &Api) -> &Arc<Semaphore> {
+        match self {
+            Self::Json => &api.json_memory,
+            Self::Uploads => &api.upload_memory,
+        }
+    }
+
+    fn exhausted(self, metrics: &Metrics) -> ApiError {
+        let (metric, detail) = match self {
+            Self::Json => (
+                "http_body_memory_bytes",
+                "too much is being sent at once (setting `http.body_memory_bytes`); try again in a \
+                 moment",
+            ),
+            Self::Uploads => (
+                "http_upload_memory_bytes",
+                "too much is being uploaded at once (setting `http.upload_memory_bytes`); try again \
+                 in a moment",
+            ),
+        };
+        metrics.server_limit_hit(metric);
+        ApiError::unavailable(detail)
+    }
 }
 
 impl BodyLimit {
@@ -100,7 +135,7 @@ impl FromRequest<Api> for Received {
         let size = request.extensions().get::<BodyLimit>().copied();
         let size = size.ok_or_else(|| ApiError::internal("a route without a limit on bodies"))?;
         let limit = Duration::from_millis(api.app.config.http.body_timeout_ms);
-        let reading = read(request.into_body(), size, &api.body_memory, &api.app.metrics);
+        let reading = read(request.into_body(), size, size.memory.of(api), &api.app.metrics);
         let read = tokio::time::timeout(limit, reading).await.map_err(|_| {
             api.app.metrics.server_limit_hit("http_body_timeout_ms");
             let detail =
@@ -131,10 +166,8 @@ async fn read(
             return Err(limit.exceeded(metrics));
         }
         let wanted = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let permit = memory.clone().try_acquire_many_owned(wanted).map_err(|_| {
-            metrics.server_limit_hit("http_body_memory_bytes");
-            ApiError::unavailable("too much is being uploaded at once; try again in a moment")
-        })?;
+        let permit = memory.clone().try_acquire_many_owned(wanted);
+        let permit = permit.map_err(|_| limit.memory.exhausted(metrics))?;
         match &mut held {
             Some(held) => held.merge(permit),
             None => held = Some(permit),
@@ -228,7 +261,8 @@ mod tests {
         assert!(received(None, "").json_or_default::<RunBody>().is_ok());
     }
 
-    const LIMIT: BodyLimit = BodyLimit { bytes: 10, setting: "a.b", metric: "a_b" };
+    const LIMIT: BodyLimit =
+        BodyLimit { bytes: 10, setting: "a.b", metric: "a_b", memory: Memory::Json };
 
     #[tokio::test]
     async fn bodies_take_memory_until_they_are_dropped() {

@@ -21,8 +21,8 @@ pub(super) async fn live() -> &'static str {
     ),
 )]
 pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, ApiError> {
-    if api.closing.is_cancelled() {
-        return Err(ApiError::unavailable("the server is shutting down"));
+    if api.app.is_draining() {
+        return Err(ApiError::unavailable("the server is shutting down: it takes no more runs"));
     }
     if !api.app.runner.ready() {
         return Err(ApiError::unavailable("the queue is still being taken up"));

@@ -1,6 +1,7 @@
 //! All layers on one screen, and the few that are ours.
 
 use std::any::Any;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -170,19 +171,25 @@ impl Origins {
             .expose_headers([header::LOCATION, HeaderName::from_static("x-request-id")])
     }
 
-    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let host = text(header::HOST).or_else(|| uri.authority().map(|a| a.as_str()));
         let host = host.unwrap_or_default().to_ascii_lowercase();
+        if self.hosts.is_some() && host_name(&host).is_empty() {
+            return Err(ApiError::malformed(
+                "the request does not say whom it is for: send the header `host`, with the name or \
+                 address by which you reach the server",
+            ));
+        }
         if let Some(hosts) = &self.hosts
             && !is_local_name(host_name(&host))
             && !hosts.iter().any(|allowed| allowed == host_name(&host))
         {
             let name = host_name(&host);
-            return Err(format!(
+            return Err(forbidden(format!(
                 "the server does not answer to the name {name:?}: list it in the setting \
                  `http.allowed_hosts`"
-            ));
+            )));
         }
         let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         if !changes && text(header::UPGRADE).is_none() {
@@ -193,14 +200,18 @@ impl Origins {
         match text(header::ORIGIN).map(str::to_ascii_lowercase) {
             Some(origin) if self.origins.contains(&origin) => Ok(()),
             Some(origin) if origin.split_once("://").is_some_and(|(_, at)| at == host) => Ok(()),
-            Some(_) => Err(refused.into()),
-            None if headers.contains_key(header::ORIGIN) => Err(refused.into()),
+            Some(_) => Err(forbidden(refused)),
+            None if headers.contains_key(header::ORIGIN) => Err(forbidden(refused)),
             None if text(HeaderName::from_static("sec-fetch-site")) == Some("cross-site") => {
-                Err(refused.into())
+                Err(forbidden(refused))
             }
             None => Ok(()),
         }
     }
+}
+
+fn forbidden(detail: impl Display) -> ApiError {
+    ApiError::new(Kind::Forbidden, detail)
 }
 
 /// A host without its port.
@@ -222,6 +233,6 @@ fn is_local_name(name: &str) -> bool {
 async fn guard(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
     match origins.check(request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(detail) => ApiError::new(Kind::Forbidden, detail).into_response(),
+        Err(error) => error.into_response(),
     }
 }

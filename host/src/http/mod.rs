@@ -42,8 +42,10 @@ use error::ApiError;
 #[derive(Clone)]
 pub(crate) struct Api {
     app: App,
-    /// Bytes that bodies may still take.
-    body_memory: Arc<Semaphore>,
+    /// Bytes that bodies may still take: components their own, so that uploads that stall leave room to ask
+    /// for a run, and to cancel one.
+    json_memory: Arc<Semaphore>,
+    upload_memory: Arc<Semaphore>,
     /// The places for reports.
     reports: report_body::Places,
     /// Cancelled when the server stops: streams and waits end then.
@@ -53,9 +55,13 @@ pub(crate) struct Api {
 impl Api {
     fn new(app: App) -> Self {
         let settings = &app.config.http;
-        let memory = usize::try_from(settings.body_memory_bytes).unwrap_or(usize::MAX);
+        let memory = |bytes: u64| {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
+        };
         Self {
-            body_memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
+            json_memory: memory(settings.body_memory_bytes),
+            upload_memory: memory(settings.upload_memory_bytes),
             reports: report_body::Places::new(settings),
             closing: CancellationToken::new(),
             app,

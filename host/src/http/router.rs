@@ -9,7 +9,7 @@ use super::{
     Api, HttpSettings, artifacts, extract, health, logs, middleware, openapi, policies, reports,
     run_events, runs, suites,
 };
-use extract::BodyLimit;
+use extract::{BodyLimit, Memory};
 use middleware::time;
 
 /// Every route, with its bounds on body and time.
@@ -18,11 +18,13 @@ pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRo
         bytes: settings.body_bytes,
         setting: "http.body_bytes",
         metric: "http_body_bytes",
+        memory: Memory::Json,
     });
     let component = Extension(BodyLimit {
         bytes: component_bytes,
         setting: "compile.component_bytes",
         metric: "component_bytes",
+        memory: Memory::Uploads,
     });
     let short = settings.request_timeout_ms;
     let waiting = short + settings.max_wait_ms;

@@ -317,7 +317,7 @@ async fn accepted(api: &Api, id: RunId, seq: u64) -> Result<Response, ApiError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{RunRequest, Tags};
+    use crate::model::{RunRequest, Tags, Wait};
 
     #[test]
     fn an_unknown_field_is_named() {
@@ -334,6 +334,20 @@ mod tests {
         }
         let error = serde_json::from_str::<RunBody>(r#"{"tags": {"with": []}}"#).unwrap_err();
         assert!(error.to_string().starts_with("expected a list of tags"), "{error}");
+    }
+
+    #[test]
+    fn a_wait_of_no_known_form_is_told_the_forms() {
+        for wait in [r#""x""#, r#"{"fixed_ms": 1}"#, r#"{"kind": "fixed"}"#, r#"{"kind": "long"}"#]
+        {
+            let body = format!(r#"{{"retry_wait": {wait}}}"#);
+            let error = serde_json::from_str::<RunBody>(&body).unwrap_err().to_string();
+            assert!(error.contains(r#"{"kind": "fixed", "wait_ms": 100}"#), "{error}");
+            assert!(!error.contains("tagged"), "{error}");
+        }
+        let body = r#"{"retry_wait": {"kind": "fixed", "wait_ms": 7}}"#;
+        let body: RunBody = serde_json::from_str(body).unwrap();
+        assert_eq!(body.retry_wait, Wait::Fixed { wait_ms: 7 });
     }
 
     #[test]

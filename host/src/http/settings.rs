@@ -34,8 +34,11 @@ pub struct HttpSettings {
     /// The largest JSON body. Components have a bound of their own, `compile.component_bytes`.
     /// Default: 1 MiB.
     pub body_bytes: u64,
-    /// Bytes of all bodies together that are being received or worked on. Default: 256 MiB.
+    /// Bytes of all JSON bodies together that are being received or worked on. Default: 64 MiB.
     pub body_memory_bytes: u64,
+    /// Bytes of all uploads together that are being received, or wait to be compiled, or are compiled.
+    /// Default: 256 MiB.
+    pub upload_memory_bytes: u64,
     /// The longest `?wait=`; a longer one is cut to this. Default: 5 minutes.
     pub max_wait_ms: u64,
     /// How often a stream of events without events shows that it is alive. Default: 15 s.
@@ -49,7 +52,8 @@ pub struct HttpSettings {
     /// A report must be written to its client within this time; otherwise it breaks off.
     /// Default: 10 minutes.
     pub report_timeout_ms: u64,
-    /// Once asked to stop, how long answers under way may take. Default: 10 s.
+    /// Once asked to stop, and after the time for runs under way (`runner.drain_ms`), how long answers
+    /// under way may take. Default: 10 s.
     pub shutdown_timeout_ms: u64,
     /// Names by which clients may call the server, beside `localhost` and addresses. Checked when
     /// there are any, and always when the server listens on a loopback address: a web page must not
@@ -72,7 +76,8 @@ impl Default for HttpSettings {
             request_timeout_ms: 30_000,
             upload_timeout_ms: 600_000,
             body_bytes: 1 << 20,
-            body_memory_bytes: 256 << 20,
+            body_memory_bytes: 64 << 20,
+            upload_memory_bytes: 256 << 20,
             max_wait_ms: 300_000,
             heartbeat_ms: 15_000,
             reports: 4,

@@ -30,7 +30,7 @@ pub use event::{EventKind, RunEvent};
 pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
 pub use limits::{Limit, Limits, LimitsPatch};
 pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};
-pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget};
+pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget, wrong_with_name};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
 pub use suite::{

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, in_words};
-use super::{Digest, Limits, Protocol, RunId, SuiteId, SuiteVersion, Tags};
+use super::{Digest, Limits, Protocol, RunId, SuiteId, SuiteVersion, Tags, wrong_with_name};
 
 /// What somebody asked for. All of it is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -220,6 +220,9 @@ pub enum PlanError {
         /// The bound.
         limit: u64,
     },
+    /// A parameter that no guest could be given as it is.
+    #[error("params: {0}")]
+    Params(String),
     /// A text is too long.
     #[error("{field} has {found} bytes, {limit} are allowed")]
     TooLong {
@@ -311,6 +314,14 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
     let texts = texts.into_iter().filter_map(|(field, text)| Some((field, text?)));
     for (field, text) in texts.chain(tags.map(|tag| ("tags", tag.as_str()))) {
         long(field, text.len(), bounds.text_bytes)?;
+    }
+    for (name, value) in &request.params {
+        if let Some(wrong) = wrong_with_name(name) {
+            return Err(PlanError::Params(wrong));
+        }
+        if value.contains('\0') {
+            return Err(PlanError::Params(format!("the value of {name:?} has a NUL")));
+        }
     }
     let params = request.params.iter().map(|(name, value)| name.len() + value.len()).sum();
     long("params", params, bounds.params_bytes)
@@ -437,6 +448,16 @@ mod tests {
         ] {
             let error = planned(vec![test("a", &[])], request.clone()).unwrap_err();
             assert!(matches!(error, PlanError::OutOfRange { .. }), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_would_be_lost_are_refused() {
+        for (name, value) in [("", "x"), ("a\0", "x"), ("a", "x\0")] {
+            let params = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let request = RunRequest { params, ..Default::default() };
+            let error = planned(vec![test("a", &[])], request).unwrap_err();
+            assert!(matches!(error, PlanError::Params(_)), "{name:?}={value:?}: {error}");
         }
     }
 

@@ -8,6 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::LimitsPatch;
 
+/// What is wrong with the name of a parameter, of configuration or of a variable, if anything is.
+pub fn wrong_with_name(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("a name is empty".into());
+    }
+    name.contains('\0').then(|| format!("the name {name:?} has a NUL"))
+}
+
 /// A grant. The default grants nothing.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

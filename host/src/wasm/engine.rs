@@ -70,7 +70,7 @@ pub fn config(metered: bool) -> Config {
         // Against a compiler's bug that reads a stack slot before it is written.
         .async_stack_zeroing(true);
     // Elsewhere: GHSA-5m8g-xhq4-4h93 (zero-length writes) in log.rs, GHSA-f8mm-ggr3-89wh (empty HTTP
-    // frames) in http.rs. GHSA-hj27-mpw9-ff4c is in a function that is never called here.
+    // frames) in wasm/http/body.rs. GHSA-hj27-mpw9-ff4c is in a function that is never called here.
     config
 }
 

@@ -207,11 +207,21 @@ fn a_refusal_is_told_in_the_servers_words() {
     let (code, _, err) = refuse(404, "not-found", "there is no suite default/hello\u{1b}[2J");
     assert_eq!(
         (code, err.as_str()),
-        (Some(96), "error: there is no suite default/hello\\u{1b}[2J\n")
+        (Some(2), "error: there is no suite default/hello\\u{1b}[2J\n")
     );
     let (code, _, err) =
         refuse(422, "nothing-matches", "no test matches the filter \"x\": the suite has \"a\"");
     assert_eq!(code, Some(4), "{err}");
+    for (status, kind, expected) in [
+        (401, "unauthorized", 96),
+        (403, "forbidden", 96),
+        (409, "conflict", 2),
+        (422, "rejected", 2),
+        (429, "queue-full", 96),
+        (503, "unavailable", 96),
+    ] {
+        assert_eq!(refuse(status, kind, "no").0, Some(expected), "{kind}");
+    }
     let (code, _, err) = refuse(500, "internal", "the server made a mistake");
     assert_eq!((code, err.as_str()), (Some(96), "error: the server made a mistake (request r1)\n"));
 }
@@ -222,6 +232,9 @@ fn what_is_no_handoff_server_is_told() {
     let (code, _, err) = told(command(&["suites", "--server", &server.url]).output().unwrap());
     assert_eq!(code, Some(96));
     assert!(err.contains("is it a handoff server?"), "{err}");
+    let server = Scripted::start(|_, _| Answer::json(404, json!({"detail": "no such page"})));
+    let (code, _, err) = told(command(&["suites", "--server", &server.url]).output().unwrap());
+    assert_eq!(code, Some(96), "{err}");
 }
 
 #[test]

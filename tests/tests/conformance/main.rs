@@ -94,10 +94,8 @@ async fn run(
 fn check_description(language: &str, version: &Value) {
     assert_eq!(version["suite"]["namespace"], language);
     assert_eq!(version["suite"]["name"], "conformance");
-    let names: Vec<_> =
-        version["tests"].as_array().unwrap().iter().map(|test| test["name"].clone()).collect();
-    assert_eq!(names.first().unwrap(), "passes", "{language}: the declared order is kept");
-    let passes = &version["tests"][0];
+    let tests = version["tests"].as_array().unwrap();
+    let passes = tests.iter().find(|test| test["name"] == "passes").unwrap();
     assert_eq!(passes["tags"], json!(["smoke", "pass"]), "{language}");
     assert_eq!(passes["description"], "Passes, **always**.", "{language}");
 }

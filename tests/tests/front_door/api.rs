@@ -171,6 +171,10 @@ async fn a_policy_that_cannot_be_is_refused_with_what_is_wrong() {
         (json!({"limits": {"timeout_ms": 900_001}}), "limits.max_timeout_ms"),
         (json!({"limits": {"instances": 0}}), "limits.instances"),
         (json!({"config": {"a": 1}}), "config.a"),
+        (json!({"env": {"": "x"}}), "env: a name is empty"),
+        (json!({"env": {"A=B": "x"}}), "env: the name \"A=B\""),
+        (json!({"env": {"A": "\u{0}"}}), "env: the value of \"A\" has a NUL"),
+        (json!({"config": {"a": "x"}, "secrets": {"a": "y"}}), "secrets: \"a\" is in `config` too"),
     ] {
         let detail = client.put(path, &policy).await.problem(422);
         assert!(detail.contains(word), "{policy}: {detail}");

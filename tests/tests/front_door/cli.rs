@@ -240,17 +240,17 @@ async fn a_run_is_cancelled_and_its_failed_tests_are_tried_again() {
     let held = "run steps --param run=a --param path-step-2=/hold/a --detach";
     let id = at(&server, held).run().await.expect(0);
     steps::wait_until_held(&target, "a", 1).await;
-    assert_says(&at(&server, "retry steps#1").run().await.failure(96), &["not ended"]);
+    assert_says(&at(&server, "retry steps#1").run().await.failure(2), &["not ended"]);
     at(&server, "cancel steps#1").run().await.expect(0);
     assert_eq!(client.finished(id.trim()).await["status"], "cancelled");
-    assert_says(&at(&server, "cancel steps#1").run().await.failure(96), &["already ended"]);
+    assert_says(&at(&server, "cancel steps#1").run().await.failure(2), &["already ended"]);
 
     let failing = "run steps --param path-step-3=/status/500";
     at(&server, failing).run().await.expect(100);
     let again = at(&server, "retry steps#2").run().await.expect(100);
     assert_says(&again, &["step-3"]);
     assert!(!again.contains("step-1"), "only what failed runs again:\n{again}");
-    assert_says(&at(&server, "retry steps#3").run().await.failure(96), &["steps"]);
+    assert_says(&at(&server, "retry steps#3").run().await.failure(2), &["steps"]);
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn a_policy_is_set_added_to_and_shown_without_secrets() {
     let nothing = at(&server, "policy set noop --nothing").run().await.expect(0);
     let nothing: Value = serde_json::from_str(&nothing).unwrap();
     assert_eq!(nothing["allow_http"], json!([]));
-    at(&server, "policy get nowhere").run().await.failure(96);
+    at(&server, "policy get nowhere").run().await.failure(2);
 }
 
 #[tokio::test]
@@ -285,13 +285,13 @@ async fn a_server_that_is_not_there_or_refuses_is_told_as_such() {
         let told = handoff(line).variable("HANDOFF_SERVER", &away).run().await.failure(96);
         assert_says(&told, &[&away]);
     }
-    assert_says(&at(&server, "run nowhere").run().await.failure(96), &["default/nowhere"]);
-    assert_says(&at(&server, "runs nothing#1").run().await.failure(96), &["nothing"]);
+    assert_says(&at(&server, "run nowhere").run().await.failure(2), &["default/nowhere"]);
+    assert_says(&at(&server, "runs nothing#1").run().await.failure(2), &["nothing"]);
     at(&server, "run noop no-such-test").run().await.failure(4);
     at(&server, "run noop (").run().await.failure(2);
     handoff("runs --server nonsense").run().await.failure(2);
     let upload = format!("upload {}", file("describe-empty"));
-    assert_says(&at(&server, &upload).run().await.failure(96), &["no tests"]);
+    assert_says(&at(&server, &upload).run().await.failure(2), &["no tests"]);
 }
 
 #[tokio::test]

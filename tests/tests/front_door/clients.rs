@@ -1,13 +1,14 @@
 //! Clients that send more than they may, say nothing, or read too slowly: each is answered or cut off,
 //! and holds up nobody else.
 
-use handoff_tests::{Client, Server, Settings, patiently};
+use handoff_tests::{Client, Server, Settings, Target, patiently};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::results::{assert_says, metric, only, text};
+use crate::steps;
 
 /// Longer than any test: what ends only after this time hangs.
 const HOUR_MS: u64 = 3_600_000;
@@ -77,6 +78,37 @@ async fn a_client_that_sends_on_and_on_is_cut_off() {
     let mut stream = connect(&server).await;
     stream.write_all(head.as_bytes()).await.unwrap();
     hit(&server.client(), "http_linger_ms").await;
+}
+
+#[tokio::test]
+async fn uploads_that_stall_stop_nobody_from_asking_for_a_run() {
+    let target = Target::start().await;
+    let settings = Settings::default().flag("http-upload-memory-bytes", 4 << 20);
+    let settings = settings.flag("http-body-timeout-ms", HOUR_MS);
+    let server = steps::server(settings, &target).await;
+    let client = server.client();
+    let mut stalled = Vec::new();
+    // Whoever comes too late is answered; the others hold what they sent.
+    for _ in 0..5 {
+        let mut stream = connect(&server).await;
+        let head = "POST /api/v1/suites HTTP/1.1\r\nhost: localhost\r\n";
+        let head = format!("{head}content-length: {}\r\n\r\n", 2 << 20);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![0; (2 << 20) - 1]).await.unwrap();
+        stalled.push(stream);
+    }
+    hit(&client, "http_upload_memory_bytes").await;
+    let upload = client.upload_request(vec![0; 3 << 20]);
+    assert_says(&client.send(upload).await.problem(503), &["http.upload_memory_bytes"]);
+
+    let run = client.submit("steps", &steps::held("a")).await;
+    steps::wait_until_held(&target, "a", 1).await;
+    let by = json!({"initiated_by": "somebody"});
+    client.post(&format!("/runs/{run}/cancel"), &by).await.expect(StatusCode::ACCEPTED);
+    assert_eq!(client.finished(&run).await["status"], "cancelled");
+    let failed = client.run("steps", &json!({"params": {"path-step-2": "/status/500"}})).await;
+    let retry = format!("/runs/{}/retry", text(&failed["id"]));
+    client.post(&retry, &by).await.expect(StatusCode::ACCEPTED);
 }
 
 #[tokio::test]
@@ -176,15 +208,15 @@ async fn an_answer_that_is_taken_a_little_at_a_time_is_cut_off() {
 
 #[tokio::test]
 async fn an_idle_stream_of_events_is_left_alone() {
-    let target = handoff_tests::Target::start().await;
+    let target = Target::start().await;
     let settings = Settings::default().flag("http-write-timeout-ms", 1);
     let settings = settings.flag("http-write-bytes-per-s", 1_u64 << 30);
     let settings = settings.flag("http-heartbeat-ms", 10);
-    let server = crate::steps::server(settings, &target).await;
+    let server = steps::server(settings, &target).await;
     let client = server.client();
-    let run = client.submit("steps", &crate::steps::held("a")).await;
+    let run = client.submit("steps", &steps::held("a")).await;
     let mut events = client.events(&run, 0).await;
-    crate::steps::wait_until_held(&target, "a", 1).await;
+    steps::wait_until_held(&target, "a", 1).await;
     // Long after every timeout, as counted by the server's own heartbeat on another stream.
     let request = client.request(Method::GET, &format!("/runs/{run}/events"));
     let mut beats = request.header("last-event-id", "1000000").send().await.unwrap();

@@ -1,19 +1,20 @@
 //! SIGTERM: what is under way may end, what is left continues after the restart.
 
 use handoff_tests::{Client, RunId, Settings, Target, patiently};
-use reqwest::Method;
+use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::history::{History, each_attempt_was_seen_once, of_run};
+use crate::results::assert_says;
 use crate::steps::{held, server, wait_until_held};
 
 /// Waits until the server has noticed that it is to end.
 async fn wait_until_draining(client: &Client) {
     patiently("the server is not ready any more", async {
-        let ready = || client.try_send(client.request(Method::GET, "/readyz"));
-        while ready().await.is_ok_and(|answer| answer.status.is_success()) {}
+        while client.get("/readyz").await.status.is_success() {}
     })
     .await;
+    assert_says(&client.get("/readyz").await.problem(503), &["shutting down"]);
 }
 
 /// The run passed with a history that keeps to the rules. Gives how many attempts were cut short.
@@ -75,15 +76,18 @@ async fn a_server_that_drains_takes_no_new_run() {
     let target = Target::start().await;
     let mut server = server(Settings::default(), &target).await;
     let client = server.client();
-    client.submit("steps", &held("a")).await;
+    let run = client.submit("steps", &held("a")).await;
     wait_until_held(&target, "a", 1).await;
     server.sigterm();
     wait_until_draining(&client).await;
-    // It may have closed the door already; where it answers, it says why it does not take the run.
-    if let Ok(answer) = client.try_send(client.run_request("steps", &json!({}))).await {
-        answer.problem(503);
-    }
-    target.release("a");
+    let asked = client.run_request("steps", &json!({}));
+    assert_says(&client.send(asked).await.problem(503), &["shutting down"]);
+    // Anything else is answered as ever, to those who connect now too.
+    let client = server.client();
+    client.get("/healthz").await.expect(StatusCode::OK);
+    assert_eq!(client.json(&format!("/runs/{run}")).await["status"], "running");
+    let cancel = format!("/runs/{run}/cancel");
+    client.post(&cancel, &json!({})).await.expect(StatusCode::ACCEPTED);
     assert!(server.ended().await.success());
 }
 

@@ -145,6 +145,10 @@ async fn a_run_that_cannot_be_is_refused_with_the_field_at_fault() {
         (json!({"repeat": 1_001}), &["repeat", "1000"]),
         (json!({"fliter": "a"}), &["fliter"]),
         (json!({"timeout_ms": "soon"}), &["timeout_ms"]),
+        (json!({"params": {"": "x"}}), &["params", "empty"]),
+        (json!({"params": {"a": "\u{0}"}}), &["params", "\"a\"", "NUL"]),
+        (json!({"retry_wait": "x"}), &["retry_wait", "{\"kind\": \"none\"}"]),
+        (json!({"retry_wait": {"fixed_ms": 1}}), &["retry_wait", "\"wait_ms\": 100"]),
         (json!([]), &[]),
     ];
     for (request, words) in cases {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::{AttemptView, schemas};
@@ -299,6 +300,7 @@ pub struct RunBody {
     /// How long to wait before a further attempt: `{"kind": "none"}`, `{"kind": "fixed", "wait_ms": 100}`
     /// or `{"kind": "exponential", "initial_ms": 100, "max_ms": 5000}`.
     #[schema(value_type = Object)]
+    #[serde(deserialize_with = "wait")]
     pub retry_wait: Wait,
     /// How many tests may run at the same time.
     pub parallelism: Option<u32>,
@@ -354,6 +356,22 @@ impl From<TagsBody> for Tags {
             }
         }
     }
+}
+
+/// Reads a wait, and tells its forms if it has none of them.
+fn wait<'de, D: Deserializer<'de>>(from: D) -> Result<Wait, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    let kind = value.get("kind").and_then(|kind| kind.as_str());
+    let why = match kind {
+        None => "the kind of wait is missing".to_owned(),
+        Some(_) => match Wait::deserialize(value) {
+            Ok(wait) => return Ok(wait),
+            Err(error) => error.to_string(),
+        },
+    };
+    Err(D::Error::custom(format!(
+        r#"{why}: write {{"kind": "none"}}, {{"kind": "fixed", "wait_ms": 100}} or {{"kind": "exponential", "initial_ms": 100, "max_ms": 5000}}"#
+    )))
 }
 
 impl From<RunBody> for RunRequest {
