@@ -131,6 +131,7 @@ async fn change_policies(storage: &Storage) -> Arc<StorageError> {
         imports: Vec::new(),
         size_bytes: component.len() as u64,
         created_at: Timestamp::UNIX_EPOCH,
+        program: None,
     };
     if let Err(error) = storage.put_version(version, component, None).await {
         return Arc::new(error);
