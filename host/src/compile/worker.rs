@@ -50,11 +50,15 @@ fn work() -> io::Result<()> {
     let mut input = vec![0; order.input_bytes as usize];
     io::stdin().read_exact(&mut input)?;
     end_with_parent();
-    let done = thread::Builder::new()
-        .stack_size(STACK_BYTES)
-        .spawn(move || perform(&order, &input))?
-        .join()
-        .unwrap_or_else(|cause| Err(Refusal::Failed(panicked(&*cause))));
+    let thread = thread::Builder::new().stack_size(STACK_BYTES);
+    let done = match thread.spawn(move || perform(&order, &input)) {
+        Ok(working) => {
+            working.join().unwrap_or_else(|cause| Err(Refusal::Failed(panicked(&*cause))))
+        }
+        // There is no memory for its stack: see pthread_create(3) for the error's number.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Refusal::Memory),
+        Err(error) => return Err(error),
+    };
     let mut out = io::stdout().lock();
     match done {
         Ok(payload) => order::answer(&mut out, true, &payload),

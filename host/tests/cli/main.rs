@@ -142,7 +142,7 @@ fn a_new_suite_takes_the_sdk_of_the_checkout_or_the_one_that_is_named() {
     assert!(manifest(&elsewhere.path().join("a")).contains("sdk/rust\""));
     let (code, _, err) = told(handoff(elsewhere.path(), &["new", "b", "--sdk", "."]));
     assert_eq!(code, Some(2));
-    assert!(err.contains("does not have the package handoff-sdk"), "{err}");
+    assert!(err.contains("is not the SDK: it has no Cargo.toml"), "{err}");
 }
 
 #[test]

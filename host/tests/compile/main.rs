@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 const HANDOFF: &str = env!("CARGO_BIN_EXE_handoff");
 /// Enough for a child of a debug build, and little enough to be used up quickly.
-const MEMORY: u64 = 256 << 20;
+const MEMORY: u64 = 320 << 20;
 /// Waits for the end of its input, which does not come before its answer.
 const HANGING: &str = "exec /bin/cat > /dev/null";
 const MISSING: &str = "/nonexistent/handoff";
