@@ -252,7 +252,8 @@ async fn a_teardown_has_its_turn_before_what_came_after_it() {
     let is_held = |seen: &[Seen]| seen.iter().any(|request| request.path == "/hold/b");
     target.wait_for("the other run has its turn", is_held).await;
     target.release("b");
-    assert_eq!(client.finished(&greedy).await["status"], "passed");
+    let greedy = client.finished(&greedy).await;
+    assert_eq!(greedy["status"], "passed", "{greedy:#}");
 }
 
 #[tokio::test]
