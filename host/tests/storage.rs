@@ -67,7 +67,7 @@ fn attempt() -> EventKind {
     let line = |_| LogLine {
         at: Timestamp::now(),
         source: Source::Stdout,
-        text: RunId::new().to_string(),
+        text: RunId::new().to_string().into(),
     };
     let log = (0..random.random_range(0..200)).map(line).collect();
     let content = Bytes::from(RunId::new().to_string());

@@ -211,7 +211,7 @@ impl From<LogLineView> for LogLine {
             "error" => Source::Log(Level::Error),
             _ => Source::Host,
         };
-        Self { at: line.at, source, text: line.text }
+        Self { at: line.at, source, text: line.text.into() }
     }
 }
 

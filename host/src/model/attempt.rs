@@ -1,5 +1,6 @@
 //! One execution of a test (or of setup, or teardown) and everything it left behind.
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -227,7 +228,7 @@ pub struct LogLine {
     /// Where it came from.
     pub source: Source,
     /// The line without its line break. Bytes that are not UTF-8 are replaced by U+FFFD.
-    pub text: String,
+    pub text: CompactString,
 }
 
 /// One frame of a WebAssembly stack.

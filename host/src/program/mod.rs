@@ -140,7 +140,7 @@ mod tests {
     pub(super) fn log(stdout: &str, stderr: &str) -> Vec<LogLine> {
         let of = |source, text: &str| {
             let line =
-                |text: &str| LogLine { at: Timestamp::UNIX_EPOCH, source, text: text.to_owned() };
+                |text: &str| LogLine { at: Timestamp::UNIX_EPOCH, source, text: text.into() };
             text.lines().map(line).collect::<Vec<_>>()
         };
         [of(Source::Stdout, stdout), of(Source::Stderr, stderr)].concat()

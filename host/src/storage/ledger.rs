@@ -37,11 +37,18 @@ const COMPANY_WAIT: Duration = Duration::from_millis(5);
 /// on a machine that is in trouble already.
 const ROOM_WAIT: Duration = Duration::from_millis(100);
 
+/// How many large details are made ready at the same time.
+const LARGE_AT_ONCE: usize = 2;
+/// How much less the scheduler of the operating system favours the threads that make them ready: less
+/// than those that run guests. A run waits for the detail of each of its attempts, so they cannot fall
+/// far behind.
+const DETAILS_NICE: i32 = 10;
+
 /// The state of the committing thread.
 pub(super) struct Ledger {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Message>,
-    /// Lets the thread wait for the queue and for a time at once.
+    /// Lets the thread wait for the queue and for a time at once. See [`runtime`].
     clock: Runtime,
     on_stored: OnStored,
     /// Taken from the queue, not yet stored.
@@ -56,16 +63,31 @@ enum Answer {
     Change(ChangeReply, Result<bool, StorageError>),
 }
 
+/// The runtime of the committing thread, and of the threads that make large details ready. Those give
+/// way to guests: attempts with much to tell tend to end together, and others have their deadline then.
+pub(super) fn runtime() -> std::io::Result<Runtime> {
+    runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(LARGE_AT_ONCE)
+        .thread_name("details")
+        .on_thread_start(|| {
+            if let Err(error) = rustix::process::nice(DETAILS_NICE) {
+                tracing::debug!(%error, "details are made ready with the server's own priority");
+            }
+        })
+        .build()
+}
+
 impl Ledger {
     pub(super) fn new(
         shared: Arc<Shared>,
         queue: mpsc::Receiver<Message>,
+        clock: Runtime,
         on_stored: OnStored,
-    ) -> std::io::Result<Self> {
-        let clock = runtime::Builder::new_current_thread().enable_time().build()?;
+    ) -> Self {
         let keys = Keys::open(&shared.database);
         let (backlog, standings) = (VecDeque::new(), Standings::new());
-        Ok(Self { shared, queue, clock, on_stored, backlog, standings, keys })
+        Self { shared, queue, clock, on_stored, backlog, standings, keys }
     }
 
     /// Runs until the store is closed or every handle is gone, and all that was queued is stored.

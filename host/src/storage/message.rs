@@ -14,9 +14,6 @@ use crate::model::{
 /// Lines of log and other items from which on the detail of an attempt counts as large.
 const LARGE_DETAIL: usize = 100;
 
-/// How many of them are made ready at the same time.
-pub(super) const LARGE_AT_ONCE: usize = 2;
-
 /// An event that holds so many bytes is stored at once, to make room in the queue.
 const URGENT_BYTES: usize = 256 << 10;
 

@@ -46,6 +46,7 @@ use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 pub use error::StorageError;
@@ -178,8 +179,8 @@ struct Shared {
     health: Health,
     settings: StorageSettings,
     free_space: FreeSpace,
-    /// Large events that may be made ready at the same time.
-    large: Semaphore,
+    /// Where large events are made ready; closed when the committing thread ends.
+    details: Handle,
     /// Tells the committing thread that a message came which is not to wait for others.
     urgent: Notify,
     /// Whether to give up what there is no room for.
@@ -276,20 +277,24 @@ impl Storage {
         let lock = lock(dir)?;
         let (sender, receiver) = mpsc::channel(settings.queue.max(1));
         let room = Arc::new(Semaphore::new(settings.queue_bytes.max(1) as usize));
+        let database = Database::open(&dir.join("db"), settings.cache_bytes)?;
+        let blobs = Blobs::open(dir.join("blobs"))?;
+        // After all that fails in earnest: it must not be dropped by a task, as the caller may be.
+        let clock = ledger::runtime()?;
         let shared = Arc::new(Shared {
-            database: Database::open(&dir.join("db"), settings.cache_bytes)?,
-            blobs: Blobs::open(dir.join("blobs"))?,
+            database,
+            blobs,
             pending: Pending::default(),
             numbers: Numbers::default(),
             health: Health::new(),
             settings,
             free_space,
-            large: Semaphore::new(message::LARGE_AT_ONCE),
+            details: clock.handle().clone(),
             urgent: Notify::new(),
             closing: AtomicBool::new(false),
             _lock: lock,
         });
-        let ledger = Ledger::new(shared.clone(), receiver, on_stored)?;
+        let ledger = Ledger::new(shared.clone(), receiver, clock, on_stored);
         let thread = thread::Builder::new().name("ledger".into()).spawn(|| ledger.run())?;
         let worker = Worker { shared, thread: Mutex::new(Some(thread)) };
         Ok(Self(Arc::new(Inner { queue: sender, room, worker })))
@@ -430,9 +435,12 @@ impl Storage {
         let mut append = if message::is_large(&kind) {
             // Off the task that asks, which has other attempts to look after; and a few at a time, so that
             // they leave the processors to attempts whose deadline is near.
-            let _turn = self.shared().large.acquire().await.map_err(|_| StorageError::Closed)?;
-            let append = tokio::task::spawn_blocking(move || Append::new(run, kind, key, at));
-            append.await.map_err(io::Error::other)??
+            let details = &self.shared().details;
+            let append = details.spawn_blocking(move || Append::new(run, kind, key, at));
+            append.await.map_err(|error| match error.is_cancelled() {
+                true => StorageError::Closed,
+                false => io::Error::other(error).into(),
+            })??
         } else {
             Append::new(run, kind, key, at)?
         };

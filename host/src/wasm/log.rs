@@ -5,12 +5,14 @@
 //! without a line break when the attempt ends is a line too. Secrets are masked before a line is
 //! stored or shown.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use compact_str::{CompactString, format_compact};
 use jiff::Timestamp;
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
@@ -214,7 +216,7 @@ impl Inner {
             Stdio::Stderr => Source::Stderr,
         };
         if let Some(Partial { at, bytes, more }) = self.partial[stdio as usize].take() {
-            self.line(source, at, bytes, more);
+            self.line(source, at, &bytes, more);
         }
     }
 
@@ -255,23 +257,17 @@ impl Inner {
     fn log_lines(&mut self, level: Level, at: Timestamp, lines: &[u8]) {
         for line in lines.split(|byte| *byte == b'\n') {
             let (keep, more) = line.split_at(self.kept().min(line.len()));
-            self.line(Source::Log(level), at, keep.to_vec(), more.len() as u64);
+            self.line(Source::Log(level), at, keep, more.len() as u64);
         }
     }
 
     /// Masks, cuts and stores one line, of which `more` bytes are missing already.
-    fn line(&mut self, source: Source, at: Timestamp, mut bytes: Vec<u8>, more: u64) {
-        if more == 0 && bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-        let text = String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    fn line(&mut self, source: Source, at: Timestamp, bytes: &[u8], more: u64) {
+        let bytes = if more == 0 { bytes.strip_suffix(b"\r").unwrap_or(bytes) } else { bytes };
+        let text = String::from_utf8_lossy(bytes);
         let end = text.floor_char_boundary(self.bounds.line);
         let cut = more + (text.len() - end) as u64;
-        let mut text = match self.secrets.masker().mask_start(&text, end) {
-            std::borrow::Cow::Borrowed(part) if part.len() == text.len() => text,
-            masked => masked.into_owned(),
-        };
+        let mut text = CompactString::from(self.secrets.masker().mask_start(&text, end));
         if cut > 0 {
             self.hits.hit(Limit::LogLineBytes);
             text.push_str(&format!(" … [{cut} bytes cut]"));
@@ -320,13 +316,17 @@ impl Inner {
         let tail = std::mem::take(&mut self.tail);
         if self.dropped_bytes > 0 {
             let at = tail.front().map_or_else(Timestamp::now, |line| line.at);
-            let text = format!("… {} bytes of log dropped …", self.dropped_bytes);
+            let text = format_compact!("… {} bytes of log dropped …", self.dropped_bytes);
             lines.push(LogLine { at, source: Source::Host, text });
         }
         lines.extend(tail);
         let masker = std::mem::take(self.secrets.masker());
         if self.secrets.late {
-            lines.iter_mut().for_each(|line| masker.apply(&mut line.text));
+            for line in &mut lines {
+                if let Cow::Owned(masked) = masker.mask(&line.text) {
+                    line.text = masked.into();
+                }
+            }
         }
         FinishedLog { lines, dropped_bytes: self.dropped_bytes, masker }
     }

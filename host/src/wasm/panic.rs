@@ -78,7 +78,7 @@ mod tests {
         let line = |text: &str| LogLine {
             at: Timestamp::UNIX_EPOCH,
             source: Source::Stderr,
-            text: text.to_owned(),
+            text: text.into(),
         };
         let log: Vec<_> = stderr.lines().map(line).collect();
         let failure = find(&log)?;

@@ -47,8 +47,8 @@ pub(super) fn of_attempt(
         judge(&mut execution, by);
     execution.record.sub_results.extend(parts);
     let Execution { record, log, exchanges, ended, symbols, hits, limits, .. } = &mut execution;
-    let mut remark = |text| {
-        log.lines.push(LogLine { at: Timestamp::now(), source: Source::Host, text });
+    let mut remark = |text: String| {
+        log.lines.push(LogLine { at: Timestamp::now(), source: Source::Host, text: text.into() });
     };
     if hits.was_hit(Limit::ScratchBytes) {
         // Most languages' libraries make an I/O error of it when they write to a file.

@@ -185,7 +185,7 @@ pub struct LogLineView {
 
 impl From<&LogLine> for LogLineView {
     fn from(line: &LogLine) -> Self {
-        Self { at: line.at, source: source(line.source).into(), text: line.text.clone() }
+        Self { at: line.at, source: source(line.source).into(), text: line.text.to_string() }
     }
 }
 

@@ -76,7 +76,7 @@ fn detail(lines: usize) -> AttemptDetail {
         at: Timestamp::UNIX_EPOCH,
         source: Source::Stdout,
         // Hexadecimal digits of a digest: text that does not compress to nothing.
-        text: Digest::of(&n.to_be_bytes()).hex(),
+        text: Digest::of(&n.to_be_bytes()).hex().into(),
     };
     AttemptDetail { log: (0..lines).map(line).collect(), ..Default::default() }
 }

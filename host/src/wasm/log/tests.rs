@@ -20,7 +20,7 @@ fn write(log: &Log, stdio: Stdio, text: impl AsRef<[u8]>) {
 }
 
 fn texts(log: &Log) -> Vec<String> {
-    log.finish().lines.into_iter().map(|line| line.text).collect()
+    log.finish().lines.into_iter().map(|line| line.text.into()).collect()
 }
 
 #[test]
