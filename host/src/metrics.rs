@@ -13,7 +13,9 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::model::{EventKind, Limit, Round, RunEvent, RunId, RunStatus, SuiteId, TestStatus};
+use crate::model::{
+    DueOutcome, EventKind, Limit, Round, RunEvent, RunId, RunStatus, SuiteId, TestStatus,
+};
 
 /// How many suites have label values of their own.
 pub const MAX_SUITES: usize = 200;
@@ -70,6 +72,10 @@ metrics! {
     executing: IntGauge = "handoff_runs_executing";
     /// How long runs waited before they started.
     queue_seconds: Histogram = "handoff_queue_wait_seconds", LONG;
+    /// How late the times of schedules are dealt with, in seconds.
+    schedule_lag_seconds: Histogram = "handoff_schedule_lag_seconds", LONG;
+    /// Times of schedules, by what became of them.
+    schedule_times: IntCounterVec = "handoff_schedule_times_total", &["outcome"];
     /// Slots of the engines' pools that attempts have.
     sandbox_slots: IntGauge = "handoff_sandbox_slots_in_use";
     /// Attempts and describes that wait for slots and memory.
@@ -278,6 +284,16 @@ impl Metrics {
     /// A run started after it had waited.
     pub fn time_in_queue(&self, waited: Duration) {
         self.0.declared.queue_seconds.observe(waited.as_secs_f64());
+    }
+
+    /// A time of a schedule was dealt with so late.
+    pub fn schedule_lag(&self, lag: Duration) {
+        self.0.declared.schedule_lag_seconds.observe(lag.as_secs_f64());
+    }
+
+    /// What became of a time of a schedule is stored.
+    pub fn schedule_time(&self, outcome: DueOutcome) {
+        self.0.declared.schedule_times.with_label_values(&[outcome.as_str()]).inc();
     }
 
     /// A batch of events was made durable.

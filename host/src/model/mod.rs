@@ -17,6 +17,7 @@ mod protocol;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
+mod schedule;
 mod suite;
 
 pub use activity::Activity;
@@ -33,6 +34,9 @@ pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, pla
 pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget, wrong_with_name};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
+pub use schedule::{
+    CatchUp, CatchUpMode, DueOutcome, DueRow, Ends, Overlap, Paused, Schedule, ScheduleSpec,
+};
 pub use suite::{
     Introduction, InvalidDescription, Label, Link, SuiteDescription, SuiteVersion, TestCase,
 };

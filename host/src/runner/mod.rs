@@ -35,7 +35,7 @@ use crate::model::{
     Digest, EventKind, Limits, PlanError, Run, RunBounds, RunEvent, RunId, RunRequest, RunStatus,
     SuiteId, plan,
 };
-use crate::storage::{EarlierAnswer, IdempotencyKey, Storage, StorageError};
+use crate::storage::{Dealt, EarlierAnswer, IdempotencyKey, Storage, StorageError};
 use crate::wasm::Sandbox;
 
 /// Settings of the runner (config key `[runner]`).
@@ -150,6 +150,12 @@ struct Shared {
     retrying: tokio::sync::Mutex<()>,
 }
 
+/// What is stored in one with a run's first event.
+enum With {
+    Key(Option<IdempotencyKey>),
+    Due(Box<dyn FnOnce(RunId) -> Dealt + Send>),
+}
+
 /// Takes runs in and tells of them. Cheap to clone.
 #[derive(Clone)]
 pub struct Runner {
@@ -212,12 +218,34 @@ impl Runner {
         request: RunRequest,
         key: Option<IdempotencyKey>,
     ) -> Result<RunId, SubmitError> {
-        let Shared { storage, settings, limits, .. } = &*self.shared;
         if let Some(key) = &key
-            && let Some(EarlierAnswer::Event { run, .. }) = storage.earlier_answer(key)?
+            && let Some(EarlierAnswer::Event { run, .. }) =
+                self.shared.storage.earlier_answer(key)?
         {
             return Ok(run);
         }
+        self.accept(suite, request, With::Key(key)).await
+    }
+
+    /// Accepts a run that a time of a schedule asks for, and stores in one with it what becomes of that
+    /// time. Fails with [`StorageError::DealtWith`] if the time was dealt with already.
+    pub async fn submit_due(
+        &self,
+        suite: SuiteId,
+        request: RunRequest,
+        dealt: impl FnOnce(RunId) -> Dealt + Send + 'static,
+    ) -> Result<RunId, SubmitError> {
+        self.accept(suite, request, With::Due(Box::new(dealt))).await
+    }
+
+    /// Plans a run and queues it once its first event is stored.
+    async fn accept(
+        &self,
+        suite: SuiteId,
+        request: RunRequest,
+        with: With,
+    ) -> Result<RunId, SubmitError> {
+        let Shared { storage, settings, limits, .. } = &*self.shared;
         let version = match request.version {
             Some(digest) => storage
                 .version(&suite, &digest)?
@@ -239,7 +267,12 @@ impl Runner {
         to_its_end(async move {
             // Before it is stored, so that whoever sees it there can follow it.
             runner.shared.hub.expect(id, suite);
-            if let Err(error) = runner.append(id, queued, key).await {
+            let storage = &runner.shared.storage;
+            let receipt = match with {
+                With::Key(key) => storage.append(id, queued, key).await,
+                With::Due(dealt) => storage.append_due(id, queued, dealt(id)).await,
+            };
+            if let Err(error) = sink::stored(receipt).await {
                 runner.shared.hub.forget(id);
                 return match &*error {
                     StorageError::KeyTaken(EarlierAnswer::Event { run, .. }) => Ok(*run),

@@ -11,7 +11,7 @@ use super::EarlierAnswer;
 use super::idempotency::{self, Answered, Keys};
 use super::message::Append;
 use super::pending::Before;
-use super::{IdempotencyKey, Shared, StorageError, keys, record, runs, suites, values};
+use super::{IdempotencyKey, Shared, StorageError, keys, record, runs, schedules, suites, values};
 use crate::model::{Digest, EventKind, Run, RunEvent, RunId, RunSummary, SuiteId};
 
 /// Bytes of JSON in one page of events. A reader decodes a page at a time: so a page is small beside what
@@ -74,10 +74,13 @@ impl Batch {
         standings: &Standings,
         append: Append,
     ) -> Result<u64, StorageError> {
-        let Append { mut event, json, detail, key, .. } = append;
+        let Append { mut event, json, detail, key, due, .. } = append;
         let run = event.run_id;
         if let Some(key) = &key {
             self.check_key(shared, key)?;
+        }
+        if let Some(due) = due {
+            schedules::stage(shared, self, *due)?;
         }
         let touched = self.touch(shared, standings, &event)?;
         touched.now.seq += 1;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::EarlierAnswer;
-use crate::model::{RunId, SuiteId};
+use crate::model::{Name, RunId, SuiteId};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum StorageError {
     /// What is to be changed is not there, or no longer.
     #[error("change it: there is no suite {0}")]
     NoSuite(SuiteId),
+    /// What became of a time of this schedule is stored already.
+    #[error("store what became of a time of schedule {0}: it was dealt with already")]
+    DealtWith(Name),
     /// Written in a format that this version does not know.
     #[error("read the store: it was written by a newer version of handoff (format {0})")]
     TooNew(u8),
@@ -69,6 +72,7 @@ impl StorageError {
             Self::BadCursor => Self::BadCursor,
             Self::Misplaced(run) => Self::Misplaced(*run),
             Self::NoSuite(suite) => Self::NoSuite(suite.clone()),
+            Self::DealtWith(schedule) => Self::DealtWith(schedule.clone()),
             Self::TooNew(format) => Self::TooNew(*format),
             Self::Damaged(what) => Self::Damaged(what.clone()),
             Self::Closed => Self::Closed,

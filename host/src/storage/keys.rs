@@ -17,12 +17,14 @@
 //! | `u` | run id | (the run is not finished) |
 //! | `e` | run id, number of the first event (u64) | a page of events |
 //! | `d` | run id, stage, round, number | detail of an attempt |
+//! | `c` | name of a schedule | schedule |
+//! | `C` | name of a schedule, inverted time | what became of that time |
 //! | `k` | digest of an idempotency key | what it made |
 //! | `K` | time, digest of an idempotency key | |
 
 use jiff::Timestamp;
 
-use crate::model::{Digest, RunId, RunStatus, Stage, SuiteId};
+use crate::model::{Digest, Name, RunId, RunStatus, Stage, SuiteId};
 
 /// The format of the whole store.
 pub(super) const LAYOUT: &[u8] = b"!";
@@ -169,6 +171,22 @@ fn status_byte(status: RunStatus) -> u8 {
         RunStatus::Error => 4,
         RunStatus::Cancelled => 5,
     }
+}
+
+/// The start of the keys of all schedules, by name.
+pub(super) const SCHEDULES: &[u8] = b"c";
+
+pub(super) fn schedule(name: &Name) -> Vec<u8> {
+    [SCHEDULES, name.as_str().as_bytes()].concat()
+}
+
+/// The start of the keys of what became of a schedule's times, the last first.
+pub(super) fn due_rows(schedule: &Name) -> Vec<u8> {
+    [b"C", schedule.as_str().as_bytes(), &[0]].concat()
+}
+
+pub(super) fn due_row(schedule: &Name, due_at: Timestamp) -> Vec<u8> {
+    [due_rows(schedule).as_slice(), &inverted(&time(due_at))].concat()
 }
 
 /// The start of the keys of all runs that are not finished, oldest first.

@@ -20,7 +20,7 @@ use super::batch::{Batch, Standings};
 use super::health::State;
 use super::idempotency::Keys;
 use super::message::{Change, ChangeReply, EventReply, Message};
-use super::{OnStored, Shared, StorageError, suites};
+use super::{OnStored, Shared, StorageError, schedules, suites};
 use crate::model::SuiteVersion;
 
 /// The most messages in one batch, so that those who came first do not wait for all who came after. Not
@@ -166,14 +166,14 @@ impl Ledger {
     }
 
     /// Takes the next batch off the backlog: bounded by number and bytes, and with at most one change
-    /// of each suite, as a change looks at what is stored.
+    /// of each suite and schedule, as a change looks at what is stored.
     fn next_batch(&mut self) -> Vec<Message> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         let mut changed = HashSet::new();
         while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
             if let Some(Message::Change(change, _)) = self.backlog.front()
-                && !changed.insert(change.suite().clone())
+                && !changed.insert(change.subject())
             {
                 break;
             }
@@ -249,6 +249,12 @@ impl Ledger {
                 suites::stage_policy(database, writes, &suite, before.as_deref(), &policy)
             }
             Change::Delete { suite } => suites::stage_removal(database, writes, &suite),
+            Change::PutSchedule(dealt) => {
+                schedules::stage(&self.shared, batch, *dealt).map(|()| true)
+            }
+            Change::DeleteSchedule { schedule } => {
+                schedules::stage_removal(database, writes, &schedule)
+            }
         }
     }
 

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::schedules::Dealt;
 use super::{IdempotencyKey, StorageError, keys, record, runs};
 use crate::model::{
-    AttemptDetail, Digest, EventKind, Policy, RunEvent, RunId, SuiteId, SuiteVersion,
+    AttemptDetail, Digest, EventKind, Name, Policy, RunEvent, RunId, SuiteId, SuiteVersion,
 };
 
 /// Lines of log and other items from which on the detail of an attempt counts as large.
@@ -43,6 +44,8 @@ pub(super) struct Append {
     /// What the attempt's artifacts hold.
     pub(super) contents: Vec<(Digest, Bytes)>,
     pub(super) key: Option<IdempotencyKey>,
+    /// The time of a schedule that asks for the run.
+    pub(super) due: Option<Box<Dealt>>,
     /// Whether somebody waits until it is durable.
     pub(super) awaited: bool,
     /// The room it takes in the queue until it is stored.
@@ -54,6 +57,15 @@ pub(super) enum Change {
     PutVersion { version: Box<SuiteVersion>, component: Bytes, key: Option<IdempotencyKey> },
     PutPolicy { suite: SuiteId, before: Option<Box<Policy>>, policy: Vec<u8> },
     Delete { suite: SuiteId },
+    PutSchedule(Box<Dealt>),
+    DeleteSchedule { schedule: Name },
+}
+
+/// What a change changes. A batch has one change of each.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    Suite(SuiteId),
+    Schedule(Name),
 }
 
 /// Whether an event takes long to be made ready: milliseconds for a log of many lines.
@@ -89,7 +101,7 @@ impl Append {
         }
         let event = RunEvent { run_id, seq: 0, at, kind };
         let json = runs::event_json(&event)?;
-        Ok(Self { event, json, detail, contents, key, awaited: true, room: None })
+        Ok(Self { event, json, detail, contents, key, due: None, awaited: true, room: None })
     }
 
     /// Bytes that it holds while it waits.
@@ -113,10 +125,12 @@ impl Append {
 }
 
 impl Change {
-    pub(super) fn suite(&self) -> &SuiteId {
+    pub(super) fn subject(&self) -> Subject {
         match self {
-            Self::PutVersion { version, .. } => &version.suite,
-            Self::PutPolicy { suite, .. } | Self::Delete { suite } => suite,
+            Self::PutVersion { version, .. } => Subject::Suite(version.suite.clone()),
+            Self::PutPolicy { suite, .. } | Self::Delete { suite } => Subject::Suite(suite.clone()),
+            Self::PutSchedule(dealt) => Subject::Schedule(dealt.schedule.name.clone()),
+            Self::DeleteSchedule { schedule } => Subject::Schedule(schedule.clone()),
         }
     }
 }
@@ -155,7 +169,7 @@ impl Message {
             Self::Append(append, _) => append.bytes(),
             Self::Change(Change::PutVersion { component, .. }, _) => component.len(),
             Self::Change(Change::PutPolicy { policy, .. }, _) => policy.len(),
-            Self::Change(Change::Delete { .. }, _) | Self::Close => 0,
+            Self::Change(_, _) | Self::Close => 0,
         }
     }
 

@@ -32,6 +32,7 @@ mod numbers;
 mod pending;
 mod record;
 mod runs;
+mod schedules;
 mod suites;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,8 @@ use message::{Append, Change, Message};
 use numbers::Numbers;
 use pending::Pending;
 
+pub use schedules::Dealt;
+
 use crate::model::{Digest, EventKind, Policy, RunEvent, RunId, RunStatus, SuiteId, SuiteVersion};
 
 /// Settings of the store (`[storage]`).
@@ -82,6 +85,8 @@ pub struct StorageSettings {
     /// How many attempts a run that is read holds, in sum over its tests: 10,000. Each test has the same
     /// share, its last ones, and at least one; all of a test are read with the test alone.
     pub attempts_shown: usize,
+    /// How many times of a schedule are remembered with what became of them: 10,000. The oldest go first.
+    pub schedule_rows: u64,
 }
 
 impl Default for StorageSettings {
@@ -94,6 +99,7 @@ impl Default for StorageSettings {
             idempotency_ttl_ms: 86_400_000,
             idempotency_keys: 100_000,
             attempts_shown: 10_000,
+            schedule_rows: 10_000,
         }
     }
 }
@@ -385,13 +391,13 @@ impl Storage {
         kind: EventKind,
         key: Option<IdempotencyKey>,
     ) -> Receipt {
-        self.enqueue(run, kind, key, true).await
+        self.enqueue(run, kind, key, None, true).await
     }
 
     /// Queues an event for storing as [`Storage::append`] does, for those who do not wait until it is
     /// durable. It may be stored some milliseconds later, together with others.
     pub async fn tell(&self, run: RunId, kind: EventKind) {
-        drop(self.enqueue(run, kind, None, false).await);
+        drop(self.enqueue(run, kind, None, None, false).await);
     }
 
     async fn enqueue(
@@ -399,12 +405,14 @@ impl Storage {
         run: RunId,
         kind: EventKind,
         key: Option<IdempotencyKey>,
+        due: Option<Box<Dealt>>,
         awaited: bool,
     ) -> Receipt {
         let (reply, receipt) = oneshot::channel();
         match self.prepare(run, kind, key).await {
             Ok(mut append) => {
                 append.awaited = awaited;
+                append.due = due;
                 let message = Message::Append(Box::new(append), reply);
                 if let Err(refused) = self.send(message).await {
                     refused.0.fail(&self.shared().ended());

@@ -1,0 +1,527 @@
+//! What runs by itself. The [`Scheduler`] knows every schedule, deals with its times as they come, and
+//! keeps a row of what became of each.
+//!
+//! It has no clock of its own: [`Scheduler::tick`] is told the time, by [`Scheduler::run`] or by a test. A
+//! time is dealt with in one batch of the store, with the first event of the run that it starts, so that
+//! one time never starts two runs, whenever the process is killed. Times only go forward: what is dealt
+//! with stays so, however the clock is set.
+
+mod deal;
+mod due;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use self::rule::{Rule, RuleError};
+
+use crate::metrics::Metrics;
+use crate::model::{
+    DueOutcome, DueRow, Name, Paused, RunId, RunRequest, Schedule, ScheduleSpec, SuiteId,
+};
+use crate::runner::{Runner, SubmitError};
+use crate::storage::{Dealt, Storage, StorageError};
+
+/// Settings of schedules (`[scheduling]`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScheduleSettings {
+    /// How many schedules there may be: 10,000.
+    pub most: usize,
+    /// How late a time may be dealt with and still count as seen, in milliseconds: 10 seconds. What is
+    /// later passed while the server was not there, or the clock was set, and is made up for or not.
+    pub late_ms: u64,
+    /// How many missed times of a schedule have a row each, the last ones: 100. The others are counted in
+    /// the first of these rows.
+    pub missed_rows: usize,
+    /// How many times of a schedule may wait for a run of its to end: 10.
+    pub waiting: usize,
+    /// How many runs are started at the same time: 64.
+    pub at_once: usize,
+    /// The most runs of a schedule that are made up for at once: 100.
+    pub max_catch_up: u32,
+    /// The longest jitter in milliseconds: 1 hour.
+    pub max_jitter_ms: u64,
+    /// Bytes of a schedule's description: 1 KiB.
+    pub description_bytes: usize,
+}
+
+impl Default for ScheduleSettings {
+    fn default() -> Self {
+        Self {
+            most: 10_000,
+            late_ms: 10_000,
+            missed_rows: 100,
+            waiting: 10,
+            at_once: 64,
+            max_catch_up: 100,
+            max_jitter_ms: 3_600_000,
+            description_bytes: 1 << 10,
+        }
+    }
+}
+
+/// The longest that the clock is not looked at: so soon it is seen that it was set.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a schedule waits after the store refused what became of its times.
+const AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+/// How many of its next times are told of a schedule.
+const NEXT: usize = 5;
+
+/// Why a schedule is not as somebody wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    /// There is none of that name.
+    #[error("there is no schedule {0}")]
+    NoSchedule(Name),
+    /// There is one of that name that differs.
+    #[error("there is a schedule {0} already: change it, or choose another name")]
+    Taken(Name),
+    /// The configuration declares it.
+    #[error("the server's configuration declares the schedule {0}: change it there, and restart")]
+    Declared(Name),
+    /// There are as many as there may be.
+    #[error(
+        "there are {0} schedules already, as many as may be (scheduling.most): delete one first"
+    )]
+    TooMany(usize),
+    /// Its rule cannot be.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// A value cannot be.
+    #[error("{0}")]
+    Value(String),
+    /// Its run was not accepted.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// It could not be stored.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A schedule as it stands, and what follows from it at a moment.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The schedule.
+    pub schedule: Schedule,
+    /// When it is next due, jitter left out; nothing while it is paused or has ended.
+    pub next: Vec<Timestamp>,
+    /// Its rule in words.
+    pub in_words: String,
+    /// Why it starts no run, although it should.
+    pub broken: Option<String>,
+    /// Why it starts no more runs.
+    pub ended: Option<String>,
+}
+
+/// What schedules need of runs.
+pub trait Runs: Send + Sync + 'static {
+    /// See [`Runner::submit_due`].
+    fn submit(
+        &self,
+        suite: SuiteId,
+        request: RunRequest,
+        dealt: Box<dyn FnOnce(RunId) -> Dealt + Send>,
+    ) -> BoxFuture<'_, Result<RunId, SubmitError>>;
+    /// Asks a run to stop, in the name of a schedule. One that has ended stays as it is.
+    fn cancel(&self, run: RunId, by: String) -> BoxFuture<'_, ()>;
+    /// See [`Runner::ended`].
+    fn ended(&self, run: RunId) -> Option<CancellationToken>;
+}
+
+impl Runs for Runner {
+    fn submit(
+        &self,
+        suite: SuiteId,
+        request: RunRequest,
+        dealt: Box<dyn FnOnce(RunId) -> Dealt + Send>,
+    ) -> BoxFuture<'_, Result<RunId, SubmitError>> {
+        Box::pin(self.submit_due(suite, request, dealt))
+    }
+
+    fn cancel(&self, run: RunId, by: String) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(error) = Runner::cancel(self, run, Some(by)).await {
+                tracing::debug!(%run, %error, "a run that a schedule replaces was not cancelled");
+            }
+        })
+    }
+
+    fn ended(&self, run: RunId) -> Option<CancellationToken> {
+        Runner::ended(self, run)
+    }
+}
+
+/// Keeps schedules and deals with their times. Cheap to clone.
+#[derive(Clone)]
+pub struct Scheduler(Arc<Inner>);
+
+struct Inner {
+    storage: Storage,
+    runs: Box<dyn Runs>,
+    settings: ScheduleSettings,
+    metrics: Metrics,
+    plan: Mutex<Plan>,
+    /// Told when a schedule may be due sooner than was known.
+    changed: Notify,
+}
+
+/// Every schedule, and when each is to be looked at.
+#[derive(Default)]
+struct Plan {
+    entries: BTreeMap<Name, Arc<Entry>>,
+    next: BTreeSet<(Timestamp, Name)>,
+}
+
+/// One schedule. Whoever changes it holds its lock until the change is durable.
+struct Entry {
+    name: Name,
+    state: tokio::sync::Mutex<State>,
+}
+
+struct State {
+    schedule: Schedule,
+    rule: Rule,
+    /// When it is in the plan.
+    planned: Option<Timestamp>,
+    deleted: bool,
+}
+
+impl Scheduler {
+    /// Takes up what is stored.
+    pub async fn open(
+        storage: Storage,
+        runs: Box<dyn Runs>,
+        settings: ScheduleSettings,
+        metrics: Metrics,
+        now: Timestamp,
+    ) -> Result<Self, StorageError> {
+        let stored = storage.schedules()?;
+        let (plan, changed) = (Mutex::default(), Notify::new());
+        let this = Self(Arc::new(Inner { storage, runs, settings, metrics, plan, changed }));
+        for schedule in stored {
+            let spec = &schedule.spec;
+            // It was read when it was stored; the time zones of this machine may be others.
+            let rule = match Rule::new(&spec.cron, &spec.timezone, schedule.changed_at) {
+                Ok(rule) => rule,
+                Err(error) => {
+                    tracing::error!(schedule = %schedule.name, %error, "a stored schedule cannot be read");
+                    continue;
+                }
+            };
+            let under_way = schedule.under_way.clone();
+            let entry = this.insert(schedule, rule, now).await;
+            under_way.into_iter().for_each(|run| this.follow(&entry, run));
+        }
+        Ok(this)
+    }
+
+    /// Deals with times as they come, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let changed = self.0.changed.notified();
+            let now = Timestamp::now();
+            let tick = self.tick(now);
+            if stop.run_until_cancelled(tick).await.is_none() {
+                return;
+            }
+            let next = self.0.plan().next.first().map(|(at, _)| *at);
+            let wait = next.map_or(LOOK, |at| {
+                Duration::try_from(at.duration_since(Timestamp::now()))
+                    .unwrap_or_default()
+                    .min(LOOK)
+            });
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = changed => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Deals with every time that has come at `now`.
+    pub async fn tick(&self, now: Timestamp) {
+        let due = self.0.plan().take_due(now);
+        futures::stream::iter(due)
+            .for_each_concurrent(self.0.settings.at_once.max(1), |entry| async move {
+                let mut state = entry.state.lock().await;
+                state.planned = None;
+                self.deal(&entry, &mut state, now).await;
+            })
+            .await;
+    }
+
+    /// Every schedule, by name.
+    pub async fn list(&self, now: Timestamp) -> Vec<Reading> {
+        let entries: Vec<_> = self.0.plan().entries.values().cloned().collect();
+        let mut readings = Vec::with_capacity(entries.len());
+        for entry in entries {
+            readings.push(self.reading(&*entry.state.lock().await, now));
+        }
+        readings
+    }
+
+    /// One of them.
+    pub async fn get(&self, name: &Name, now: Timestamp) -> Result<Reading, ScheduleError> {
+        let entry = self.entry(name)?;
+        let state = entry.state.lock().await;
+        Ok(self.reading(&state, now))
+    }
+
+    /// Makes a schedule. One that is there with the same specification is given as it is, and false.
+    pub async fn create(
+        &self,
+        name: Name,
+        spec: ScheduleSpec,
+        declared: bool,
+        now: Timestamp,
+    ) -> Result<(Reading, bool), ScheduleError> {
+        let rule = self.check(&spec, now)?;
+        let known = self.0.plan().entries.get(&name).cloned();
+        if let Some(entry) = known {
+            let state = entry.state.lock().await;
+            return match state.schedule.spec == spec && !state.deleted {
+                true => Ok((self.reading(&state, now), false)),
+                false => Err(ScheduleError::Taken(name)),
+            };
+        }
+        let most = self.0.settings.most;
+        if self.0.plan().entries.len() >= most {
+            self.0.metrics.server_limit_hit("schedules");
+            return Err(ScheduleError::TooMany(most));
+        }
+        let schedule = Schedule {
+            name,
+            spec,
+            created_at: now,
+            changed_at: now,
+            declared,
+            paused: None,
+            dealt_with: now,
+            runs: 0,
+            under_way: Vec::new(),
+            waiting: Vec::new(),
+            rows: 0,
+        };
+        self.0.storage.put_schedule(Dealt { schedule: schedule.clone(), rows: Vec::new() }).await?;
+        let entry = self.insert(schedule, rule, now).await;
+        let state = entry.state.lock().await;
+        Ok((self.reading(&state, now), true))
+    }
+
+    /// Gives a schedule another specification. Times before `now` are dealt with.
+    pub async fn change(
+        &self,
+        name: &Name,
+        spec: ScheduleSpec,
+        now: Timestamp,
+    ) -> Result<Reading, ScheduleError> {
+        let rule = self.check(&spec, now)?;
+        self.alter(name, now, move |state| {
+            let same_rule = state.schedule.spec.cron == spec.cron
+                && state.schedule.spec.timezone == spec.timezone;
+            state.schedule.spec = spec;
+            if !same_rule {
+                state.schedule.changed_at = now;
+                state.schedule.dealt_with = state.schedule.dealt_with.max(now);
+                state.rule = rule;
+            }
+        })
+        .await
+    }
+
+    /// Stops a schedule until it is resumed. Times that pass meanwhile are none.
+    pub async fn pause(
+        &self,
+        name: &Name,
+        paused: Paused,
+        now: Timestamp,
+    ) -> Result<Reading, ScheduleError> {
+        self.alter(name, now, move |state| {
+            state.schedule.paused.get_or_insert(paused);
+        })
+        .await
+    }
+
+    /// Lets a paused schedule go on from `now`.
+    pub async fn resume(&self, name: &Name, now: Timestamp) -> Result<Reading, ScheduleError> {
+        self.alter(name, now, move |state| {
+            if state.schedule.paused.take().is_some() {
+                state.schedule.dealt_with = state.schedule.dealt_with.max(now);
+            }
+        })
+        .await
+    }
+
+    /// Starts a run at once, whatever the rule says and whatever else runs.
+    pub async fn trigger(
+        &self,
+        name: &Name,
+        by: Option<String>,
+        now: Timestamp,
+    ) -> Result<RunId, ScheduleError> {
+        let entry = self.entry(name)?;
+        let mut state = entry.state.lock().await;
+        if state.deleted {
+            return Err(ScheduleError::NoSchedule(name.clone()));
+        }
+        let reason = by.map(|by| format!("asked for by {by}"));
+        let (outcome, run) = (DueOutcome::Triggered, None);
+        let due = DueRow { due_at: now, at: now, outcome, run, reason };
+        Ok(self.start(&entry, &mut state, due, &mut Vec::new()).await?)
+    }
+
+    /// Forgets a schedule; what it started goes on, and stays.
+    pub async fn delete(&self, name: &Name) -> Result<(), ScheduleError> {
+        let entry = self.entry(name)?;
+        let mut state = entry.state.lock().await;
+        if state.schedule.declared {
+            return Err(ScheduleError::Declared(name.clone()));
+        }
+        self.forget(&mut state).await
+    }
+
+    async fn forget(&self, state: &mut State) -> Result<(), ScheduleError> {
+        let name = state.schedule.name.clone();
+        self.0.storage.delete_schedule(&name).await?;
+        state.deleted = true;
+        let mut plan = self.0.plan();
+        plan.entries.remove(&name);
+        if let Some(at) = state.planned.take() {
+            plan.next.remove(&(at, name));
+        }
+        Ok(())
+    }
+
+    fn check(&self, spec: &ScheduleSpec, now: Timestamp) -> Result<Rule, ScheduleError> {
+        let ScheduleSettings { max_catch_up, max_jitter_ms, description_bytes, .. } =
+            &self.0.settings;
+        let wrong = |text: String| Err(ScheduleError::Value(text));
+        if spec.jitter_ms > *max_jitter_ms {
+            return wrong(format!(
+                "jitter_ms is {}: at most {max_jitter_ms} is allowed (scheduling.max_jitter_ms)",
+                spec.jitter_ms
+            ));
+        }
+        if spec.catch_up.at_most > *max_catch_up {
+            return wrong(format!(
+                "catch_up.at_most is {}: at most {max_catch_up} is allowed (scheduling.max_catch_up)",
+                spec.catch_up.at_most
+            ));
+        }
+        if spec.description.as_ref().is_some_and(|text| text.len() > *description_bytes) {
+            return wrong(format!(
+                "the description has more than {description_bytes} bytes \
+                 (scheduling.description_bytes)"
+            ));
+        }
+        Ok(Rule::new(&spec.cron, &spec.timezone, now)?)
+    }
+
+    fn entry(&self, name: &Name) -> Result<Arc<Entry>, ScheduleError> {
+        let entry = self.0.plan().entries.get(name).cloned();
+        entry.ok_or_else(|| ScheduleError::NoSchedule(name.clone()))
+    }
+
+    async fn insert(&self, schedule: Schedule, rule: Rule, now: Timestamp) -> Arc<Entry> {
+        let name = schedule.name.clone();
+        let state = State { schedule, rule, planned: None, deleted: false };
+        let entry = Arc::new(Entry { name: name.clone(), state: tokio::sync::Mutex::new(state) });
+        let mut state = entry.state.lock().await;
+        self.0.plan().entries.insert(name, entry.clone());
+        self.place(&mut state, now, None);
+        drop(state);
+        entry
+    }
+
+    /// Changes a schedule that is not declared, durably.
+    async fn alter(
+        &self,
+        name: &Name,
+        now: Timestamp,
+        change: impl FnOnce(&mut State),
+    ) -> Result<Reading, ScheduleError> {
+        let entry = self.entry(name)?;
+        let mut state = entry.state.lock().await;
+        if state.deleted {
+            return Err(ScheduleError::NoSchedule(name.clone()));
+        }
+        if state.schedule.declared {
+            return Err(ScheduleError::Declared(name.clone()));
+        }
+        let (before, rule) = (state.schedule.clone(), state.rule.clone());
+        change(&mut state);
+        let dealt = Dealt { schedule: state.schedule.clone(), rows: Vec::new() };
+        if let Err(error) = self.0.storage.put_schedule(dealt).await {
+            (state.schedule, state.rule) = (before, rule);
+            return Err(error.into());
+        }
+        self.place(&mut state, now, None);
+        Ok(self.reading(&state, now))
+    }
+
+    /// Puts a schedule where it belongs in the plan, not before `not_before`.
+    fn place(&self, state: &mut State, now: Timestamp, not_before: Option<Timestamp>) {
+        let name = &state.schedule.name;
+        let mut plan = self.0.plan();
+        if let Some(at) = state.planned.take() {
+            plan.next.remove(&(at, name.clone()));
+        }
+        if state.deleted
+            || state.schedule.paused.is_some()
+            || due::ended(&state.schedule, now).is_some()
+        {
+            return;
+        }
+        let Some(due) = state.rule.after(state.schedule.dealt_with) else { return };
+        let at = due::fires(&state.schedule, due);
+        let at = not_before.map_or(at, |before| at.max(before));
+        state.planned = Some(at);
+        plan.next.insert((at, name.clone()));
+        drop(plan);
+        self.0.changed.notify_one();
+    }
+
+    fn reading(&self, state: &State, now: Timestamp) -> Reading {
+        let State { schedule, rule, .. } = state;
+        let ended = due::ended(schedule, now);
+        let next = match (&schedule.paused, &ended) {
+            (None, None) => rule.iter_after(schedule.dealt_with.max(now)).take(NEXT).collect(),
+            _ => Vec::new(),
+        };
+        Reading {
+            schedule: schedule.clone(),
+            next,
+            in_words: rule.in_words(),
+            broken: self.broken(schedule),
+            ended,
+        }
+    }
+
+    /// Why its next run would not be accepted.
+    fn broken(&self, schedule: &Schedule) -> Option<String> {
+        let (suite, version) = (&schedule.spec.suite, &schedule.spec.request.version);
+        let found = match version {
+            Some(digest) => self.0.storage.version(suite, digest),
+            None => self.0.storage.newest_version(suite),
+        };
+        match (found, version) {
+            (Ok(Some(_)), _) => None,
+            (Ok(None), Some(digest)) => Some(format!("the suite {suite} has no version {digest}")),
+            (Ok(None), None) => {
+                Some(format!("there is no suite {suite}: upload it, or change the schedule"))
+            }
+            (Err(error), _) => Some(format!("failed to {error}")),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Schedules with a real store, runs that end when a test says so, and a clock that a test turns.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::model::{CatchUp, CatchUpMode, Counts, Ends, EventKind, Overlap, RunStatus, samples};
+use crate::storage::{Page, StorageSettings};
+
+/// Runs that are stored and never executed.
+#[derive(Clone)]
+struct Fake {
+    storage: Storage,
+    ends: Arc<Mutex<HashMap<RunId, CancellationToken>>>,
+    refuse: Arc<Mutex<bool>>,
+}
+
+impl Fake {
+    fn token(&self, run: RunId) -> CancellationToken {
+        self.ends.lock().unwrap().entry(run).or_default().clone()
+    }
+}
+
+impl Runs for Fake {
+    fn submit(
+        &self,
+        suite: SuiteId,
+        _: RunRequest,
+        dealt: Box<dyn FnOnce(RunId) -> Dealt + Send>,
+    ) -> BoxFuture<'_, Result<RunId, SubmitError>> {
+        Box::pin(async move {
+            if *self.refuse.lock().unwrap() {
+                return Err(SubmitError::NoSuite(suite));
+            }
+            let spec = samples::spec(&["test"]);
+            let id = spec.id;
+            let queued = EventKind::RunQueued { spec: Box::new(spec) };
+            let stored = self.storage.append_due(id, queued, dealt(id)).await.await.unwrap();
+            stored.map_err(SubmitError::Storage)?;
+            self.token(id);
+            Ok(id)
+        })
+    }
+
+    fn cancel(&self, run: RunId, _: String) -> BoxFuture<'_, ()> {
+        Box::pin(end(self, run, RunStatus::Cancelled))
+    }
+
+    fn ended(&self, run: RunId) -> Option<CancellationToken> {
+        Some(self.token(run))
+    }
+}
+
+async fn end(fake: &Fake, run: RunId, status: RunStatus) {
+    let finished = EventKind::RunFinished { status, message: None, counts: Counts::default() };
+    fake.storage.append(run, finished, None).await.await.unwrap().unwrap();
+}
+
+struct Stage {
+    dir: tempfile::TempDir,
+    fake: Fake,
+    scheduler: Scheduler,
+}
+
+const START: &str = "2026-03-01T00:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// So many seconds after the start.
+fn after(seconds: i64) -> Timestamp {
+    at(START) + SignedDuration::from_secs(seconds)
+}
+
+fn name() -> Name {
+    "nightly".parse().unwrap()
+}
+
+fn every(distance: &str) -> ScheduleSpec {
+    ScheduleSpec {
+        suite: samples::spec(&["test"]).suite,
+        request: RunRequest::default(),
+        cron: format!("@every {distance}"),
+        timezone: "UTC".into(),
+        jitter_ms: 0,
+        overlap: Overlap::Allow,
+        catch_up: CatchUp::default(),
+        ends: Ends::default(),
+        pause_on_failure: false,
+        description: None,
+    }
+}
+
+async fn open(dir: &std::path::Path, now: Timestamp) -> (Fake, Scheduler) {
+    let settings = StorageSettings { schedule_rows: 20, ..StorageSettings::default() };
+    let storage = Storage::open(dir.join("store"), settings, Box::new(|_| {})).unwrap();
+    let fake = Fake { storage: storage.clone(), ends: Arc::default(), refuse: Arc::default() };
+    let settings = ScheduleSettings { most: 3, missed_rows: 4, waiting: 2, ..Default::default() };
+    let scheduler = Scheduler::open(storage, Box::new(fake.clone()), settings, Metrics::new(), now)
+        .await
+        .unwrap();
+    (fake, scheduler)
+}
+
+async fn stage(spec: ScheduleSpec) -> Stage {
+    let dir = tempfile::tempdir().unwrap();
+    let (fake, scheduler) = open(dir.path(), at(START)).await;
+    scheduler.create(name(), spec, false, at(START)).await.unwrap();
+    Stage { dir, fake, scheduler }
+}
+
+impl Stage {
+    /// What became of the schedule's times, the first first, as seconds after the start.
+    fn rows(&self) -> Vec<(i64, DueOutcome)> {
+        let page = Page { limit: 100, cursor: None };
+        let rows = self.fake.storage.due_rows(&name(), &page).unwrap().items;
+        let seconds = |row: &DueRow| row.due_at.duration_since(at(START)).as_secs();
+        rows.iter().rev().map(|row| (seconds(row), row.outcome)).collect()
+    }
+
+    fn runs(&self) -> Vec<RunId> {
+        let page = Page { limit: 100, cursor: None };
+        let rows = self.fake.storage.due_rows(&name(), &page).unwrap().items;
+        rows.iter().rev().filter_map(|row| row.run).collect()
+    }
+
+    async fn reopened(self, now: Timestamp) -> Self {
+        let Self { dir, fake, scheduler } = self;
+        fake.storage.close().await.unwrap();
+        drop((fake, scheduler));
+        let (fake, scheduler) = open(dir.path(), now).await;
+        Self { dir, fake, scheduler }
+    }
+}
+use DueOutcome::{CaughtUp, Failed, Missed, Skipped, Started, Waiting};
+
+#[tokio::test]
+async fn each_time_starts_one_run() {
+    let stage = stage(every("10s")).await;
+    for second in [5, 10, 10, 12, 20, 19, 20] {
+        stage.scheduler.tick(after(second)).await;
+    }
+    assert_eq!(stage.rows(), [(10, Started), (20, Started)]);
+    assert_eq!(stage.runs().len(), 2);
+    let reading = stage.scheduler.get(&name(), after(20)).await.unwrap();
+    assert_eq!(reading.next, [30, 40, 50, 60, 70].map(after));
+    assert_eq!(reading.schedule.runs, 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_repeats_nothing() {
+    let stage = stage(every("1h")).await;
+    stage.scheduler.tick(after(3600)).await;
+    stage.scheduler.tick(after(0)).await;
+    stage.scheduler.tick(after(3600)).await;
+    assert_eq!(stage.rows(), [(3600, Started)]);
+    stage.scheduler.tick(after(7200)).await;
+    assert_eq!(stage.rows(), [(3600, Started), (7200, Started)]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forward_is_made_up_for_by_the_rule() {
+    let catch_up = CatchUp { mode: CatchUpMode::None, ..CatchUp::default() };
+    let stage = stage(ScheduleSpec { catch_up, ..every("10m") }).await;
+    stage.scheduler.tick(after(3011)).await;
+    // Five are missed. The first is counted in the row of the second, as four have rows.
+    assert_eq!(stage.rows(), [1200, 1800, 2400, 3000].map(|second| (second, Missed)));
+    let page = Page { limit: 100, cursor: None };
+    let rows = stage.fake.storage.due_rows(&name(), &page).unwrap().items;
+    assert!(rows[3].reason.as_ref().unwrap().starts_with("as 1 times before it"), "{rows:?}");
+}
+
+#[tokio::test]
+async fn what_passed_while_nobody_was_there_is_caught_up_with() {
+    let catch_up = |mode| CatchUp { mode, at_most: 2, window_ms: 3_600_000 };
+    for (mode, expected) in [
+        (CatchUpMode::None, vec![(60, Missed), (120, Missed), (180, Missed)]),
+        (CatchUpMode::Latest, vec![(60, Missed), (120, Missed), (180, CaughtUp)]),
+        (CatchUpMode::All, vec![(60, Missed), (120, CaughtUp), (180, CaughtUp)]),
+    ] {
+        let stage = stage(ScheduleSpec { catch_up: catch_up(mode), ..every("60s") }).await;
+        let stage = stage.reopened(after(200)).await;
+        stage.scheduler.tick(after(200)).await;
+        assert_eq!(stage.rows(), expected, "{mode:?}");
+        stage.scheduler.tick(after(201)).await;
+        assert_eq!(stage.rows(), expected, "{mode:?}: nothing twice");
+        stage.scheduler.tick(after(240)).await;
+        assert_eq!(stage.rows().last(), Some(&(240, Started)), "{mode:?}");
+    }
+    // Too long ago to be made up for.
+    let stage = stage(ScheduleSpec { catch_up: catch_up(CatchUpMode::All), ..every("2h") }).await;
+    let stage = stage.reopened(after(3 * 3600 + 1)).await;
+    stage.scheduler.tick(after(3 * 3600 + 1)).await;
+    assert_eq!(stage.rows(), [(7200, Missed)]);
+}
+
+#[tokio::test]
+async fn overlap_is_dealt_with_as_asked() {
+    let with = async |overlap| {
+        let stage = stage(ScheduleSpec { overlap, ..every("10s") }).await;
+        for second in [10, 20, 30, 40, 50] {
+            stage.scheduler.tick(after(second)).await;
+        }
+        stage
+    };
+    let started = |seconds: &[i64]| seconds.iter().map(|at| (*at, Started)).collect::<Vec<_>>();
+
+    let allow = with(Overlap::Allow).await;
+    assert_eq!(allow.rows(), started(&[10, 20, 30, 40, 50]));
+
+    let skip = with(Overlap::Skip).await;
+    let skipped = [20, 30, 40, 50].map(|at| (at, Skipped));
+    assert_eq!(skip.rows(), [&started(&[10])[..], &skipped].concat());
+    end(&skip.fake, skip.runs()[0], RunStatus::Passed).await;
+    skip.scheduler.tick(after(60)).await;
+    assert_eq!(skip.rows().last(), Some(&(60, Started)));
+
+    let other = with(Overlap::CancelOther).await;
+    assert_eq!(other.rows(), started(&[10, 20, 30, 40, 50]));
+    let statuses = other.runs().into_iter().map(|run| other.fake.storage.summary(run));
+    let statuses: Vec<_> = statuses.map(|run| run.unwrap().unwrap().status).collect();
+    assert_eq!(statuses[..4], [RunStatus::Cancelled; 4]);
+    assert_eq!(statuses[4], RunStatus::Queued);
+
+    let queue = with(Overlap::Queue).await;
+    let waits = [(20, Waiting), (30, Waiting), (40, Skipped), (50, Skipped)];
+    assert_eq!(queue.rows(), [&started(&[10])[..], &waits].concat());
+    let entry = queue.scheduler.entry(&name()).unwrap();
+    end(&queue.fake, queue.runs()[0], RunStatus::Passed).await;
+    queue.scheduler.after_a_run(&entry, after(55)).await;
+    let waits = [(30, Waiting), (40, Skipped), (50, Skipped)];
+    assert_eq!(queue.rows(), [&started(&[10, 20])[..], &waits].concat());
+    // A second look, while that one is under way, starts nothing.
+    queue.scheduler.after_a_run(&entry, after(56)).await;
+    assert_eq!(queue.runs().len(), 2);
+}
+
+#[tokio::test]
+async fn a_schedule_ends_when_it_is_to() {
+    let with = async |ends| {
+        let stage = stage(ScheduleSpec { ends, ..every("10s") }).await;
+        for second in [10, 20, 30, 40] {
+            stage.scheduler.tick(after(second)).await;
+        }
+        let reading = stage.scheduler.get(&name(), after(40)).await.unwrap();
+        assert_eq!(reading.next, [], "{ends:?}");
+        (stage.rows().len(), reading.ended.unwrap())
+    };
+    let (rows, why) = with(Ends { after_runs: Some(2), ..Ends::default() }).await;
+    assert_eq!((rows, why.as_str()), (2, "it has started the 2 runs that it was to start"));
+    let (rows, why) = with(Ends { after_ms: Some(25_000), ..Ends::default() }).await;
+    assert_eq!((rows, why.as_str()), (2, "it ended at 2026-03-01T00:00:25Z"));
+    let (rows, _) = with(Ends { at: Some(after(35)), ..Ends::default() }).await;
+    assert_eq!(rows, 3);
+}
+
+#[tokio::test]
+async fn a_failure_pauses_a_schedule_that_is_to_pause() {
+    let spec = ScheduleSpec { pause_on_failure: true, overlap: Overlap::Queue, ..every("10s") };
+    let stage = stage(spec).await;
+    stage.scheduler.tick(after(10)).await;
+    stage.scheduler.tick(after(20)).await;
+    let entry = stage.scheduler.entry(&name()).unwrap();
+    end(&stage.fake, stage.runs()[0], RunStatus::Failed).await;
+    stage.scheduler.after_a_run(&entry, after(25)).await;
+    assert_eq!(stage.rows(), [(10, Started), (20, Skipped)]);
+    stage.scheduler.tick(after(30)).await;
+    let reading = stage.scheduler.get(&name(), after(30)).await.unwrap();
+    assert!(reading.schedule.paused.unwrap().reason.unwrap().ends_with("failed"));
+    assert_eq!(reading.next, []);
+    // Times while it was paused are none.
+    let resumed = stage.scheduler.resume(&name(), after(45)).await.unwrap();
+    assert_eq!(resumed.next[0], after(50));
+    stage.scheduler.tick(after(50)).await;
+    assert_eq!(stage.rows()[2..], [(50, Started)]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_refused_leaves_a_row() {
+    let stage = stage(every("10s")).await;
+    *stage.fake.refuse.lock().unwrap() = true;
+    stage.scheduler.tick(after(10)).await;
+    stage.scheduler.tick(after(11)).await;
+    assert_eq!(stage.rows(), [(10, Failed)]);
+    let broken = stage.scheduler.get(&name(), after(11)).await.unwrap().broken.unwrap();
+    assert!(broken.contains("there is no suite"), "{broken}");
+    *stage.fake.refuse.lock().unwrap() = false;
+    stage.scheduler.tick(after(20)).await;
+    assert_eq!(stage.rows(), [(10, Failed), (20, Started)]);
+}
+
+#[tokio::test]
+async fn the_store_takes_a_time_once() {
+    let stage = stage(every("10s")).await;
+    let schedule = stage.scheduler.get(&name(), after(0)).await.unwrap().schedule;
+    let row =
+        |outcome| DueRow { due_at: after(10), at: after(10), outcome, run: None, reason: None };
+    let dealt = |outcome| Dealt { schedule: schedule.clone(), rows: vec![row(outcome)] };
+    let put = async |outcome| stage.fake.storage.put_schedule(dealt(outcome)).await;
+    put(Waiting).await.unwrap();
+    put(Started).await.unwrap();
+    let error = put(Started).await.unwrap_err();
+    assert!(matches!(error, StorageError::DealtWith(_)), "{error}");
+    assert_eq!(stage.rows(), [(10, Started)]);
+}
+
+#[tokio::test]
+async fn only_the_last_rows_are_kept() {
+    let stage = stage(every("10s")).await;
+    for time in 1..=30 {
+        stage.scheduler.tick(after(time * 10)).await;
+    }
+    let rows = stage.rows();
+    assert_eq!((rows.len(), rows[0].0, rows[19].0), (20, 110, 300));
+}
+
+#[tokio::test]
+async fn schedules_are_made_once_changed_and_deleted() {
+    let stage = stage(every("10s")).await;
+    let scheduler = &stage.scheduler;
+    let (_, new) = scheduler.create(name(), every("10s"), false, after(1)).await.unwrap();
+    assert!(!new, "the same again");
+    let other = scheduler.create(name(), every("20s"), false, after(1)).await.unwrap_err();
+    assert!(matches!(other, ScheduleError::Taken(_)), "{other}");
+    for more in ["a", "b"] {
+        scheduler.create(more.parse().unwrap(), every("1h"), more == "b", after(1)).await.unwrap();
+    }
+    let full = scheduler.create("c".parse().unwrap(), every("1h"), false, after(1)).await;
+    assert!(matches!(full, Err(ScheduleError::TooMany(3))));
+    let declared = scheduler.delete(&"b".parse().unwrap()).await.unwrap_err();
+    assert!(matches!(declared, ScheduleError::Declared(_)), "{declared}");
+
+    let changed = scheduler.change(&name(), every("1m"), after(5)).await.unwrap();
+    assert_eq!(changed.next[0], after(65), "it counts from the change");
+    scheduler.delete(&name()).await.unwrap();
+    scheduler.tick(after(100)).await;
+    assert_eq!(stage.rows(), []);
+    let gone = scheduler.get(&name(), after(100)).await.unwrap_err();
+    assert!(matches!(gone, ScheduleError::NoSchedule(_)), "{gone}");
+}
+
+#[tokio::test]
+async fn values_that_cannot_be_are_refused() {
+    let stage = stage(every("10s")).await;
+    let wrong = async |spec| {
+        stage
+            .scheduler
+            .create("x".parse().unwrap(), spec, false, after(0))
+            .await
+            .unwrap_err()
+            .to_string()
+    };
+    let cron = |cron: &str| ScheduleSpec { cron: cron.into(), ..every("1s") };
+    assert!(wrong(cron("61 * * * *")).await.contains("the minute field"));
+    assert!(wrong(cron("0 0 30 2 *")).await.contains("never due"));
+    let zone = ScheduleSpec { timezone: "Europe/Berln".into(), ..every("1s") };
+    assert!(wrong(zone).await.contains("did you mean Europe/Berlin?"));
+    let jitter = ScheduleSpec { jitter_ms: 3_600_001, ..every("1s") };
+    assert!(wrong(jitter).await.contains("scheduling.max_jitter_ms"));
+    let catch_up = CatchUp { at_most: 101, ..CatchUp::default() };
+    assert!(
+        wrong(ScheduleSpec { catch_up, ..every("1s") }).await.contains("scheduling.max_catch_up")
+    );
+    let long = ScheduleSpec { description: Some("x".repeat(1025)), ..every("1s") };
+    assert!(wrong(long).await.contains("scheduling.description_bytes"));
+}
+
+#[tokio::test]
+async fn jitter_is_the_same_whenever_it_is_asked_for() {
+    let spec = ScheduleSpec { jitter_ms: 5_000, ..every("1m") };
+    let schedule = stage(spec).await.scheduler.get(&name(), after(0)).await.unwrap().schedule;
+    let later = |n: i64| due::fires(&schedule, after(n * 60)).duration_since(after(n * 60));
+    let all: Vec<_> = (1..100).map(later).collect();
+    assert_eq!(all, (1..100).map(later).collect::<Vec<_>>());
+    assert!(all.iter().all(|by| (0..=5_000).contains(&by.as_millis())));
+    let distinct: BTreeSet<_> = all.iter().map(SignedDuration::as_millis).collect();
+    assert!(distinct.len() > 50, "{distinct:?}");
+}
