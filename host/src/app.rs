@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiler;
@@ -11,6 +12,7 @@ use crate::config::{Config, DeclaredSuite};
 use crate::metrics::Metrics;
 use crate::model::{Introduction, Name};
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
+use crate::scheduler::Scheduler;
 use crate::storage::Storage;
 use crate::wasm::{Engines, Sandbox};
 
@@ -29,6 +31,8 @@ pub struct App {
     pub compiler: Compiler,
     /// Runs.
     pub runner: Runner,
+    /// What runs by itself.
+    pub scheduler: Scheduler,
     /// Metrics.
     pub metrics: Metrics,
     /// Cancelled when the server is to end: no further run is taken.
@@ -84,13 +88,36 @@ impl App {
         .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
         let guests = Arc::new(GuestRuntime(Some(guests)));
         let draining = CancellationToken::new();
-        let app =
-            Self { config: Arc::new(config), storage, compiler, runner, metrics, draining, guests };
+        let settings = config.scheduler.clone();
+        let runs = Box::new(runner.clone());
+        let now = Timestamp::now();
+        let scheduler =
+            Scheduler::open(storage.clone(), runs, settings, metrics.clone(), now).await;
+        let scheduler = scheduler.map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        let config = Arc::new(config);
+        let app = Self { config, storage, compiler, runner, scheduler, metrics, draining, guests };
         for suite in &app.config.suites {
             let name = suite.file.display();
             app.load(suite).await.with_context(|| format!("failed to load the suite {name}"))?;
         }
+        app.declare_schedules(now).await?;
+        // Not before the suites are there that its schedules name.
+        tokio::spawn(app.scheduler.clone().run(app.draining.clone()));
         Ok(app)
+    }
+
+    async fn declare_schedules(&self, now: Timestamp) -> anyhow::Result<()> {
+        let mut declared = Vec::with_capacity(self.config.schedules.len());
+        for body in &self.config.schedules {
+            let (name, paused) = (body.name.clone(), body.paused);
+            let spec = body.clone().into_spec();
+            let spec = spec.map_err(|error| anyhow::anyhow!("schedule {name}: {error}"))?;
+            declared.push((name, spec, paused));
+        }
+        self.scheduler
+            .declare(declared, now)
+            .await
+            .context("failed to take the declared schedules up")
     }
 
     async fn load(&self, suite: &DeclaredSuite) -> anyhow::Result<()> {

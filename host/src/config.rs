@@ -22,8 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::CompileSettings;
 use crate::http::HttpSettings;
+use crate::http::views::ScheduleBody;
 use crate::model::{Name, Policy, Protocol};
 use crate::runner::RunnerSettings;
+use crate::scheduler::SchedulerSettings;
 use crate::storage::StorageSettings;
 use crate::telemetry::LogSettings;
 use crate::wasm::SandboxSettings;
@@ -54,11 +56,16 @@ pub struct Config {
     pub sandbox: SandboxSettings,
     /// Runs.
     pub runner: RunnerSettings,
+    /// Schedules.
+    pub scheduler: SchedulerSettings,
     /// The HTTP interface.
     pub http: HttpSettings,
     /// Suites that are loaded at start. Only the file has them.
     #[serde(skip_serializing)]
     pub suites: Vec<DeclaredSuite>,
+    /// Schedules that the file declares. They are changed there alone. Only the file has them.
+    #[serde(skip_serializing)]
+    pub schedules: Vec<ScheduleBody>,
 }
 
 impl Default for Config {
@@ -71,8 +78,10 @@ impl Default for Config {
             compile: CompileSettings::default(),
             sandbox: SandboxSettings::default(),
             runner: RunnerSettings::default(),
+            scheduler: SchedulerSettings::default(),
             http: HttpSettings::default(),
             suites: Vec::new(),
+            schedules: Vec::new(),
         }
     }
 }

@@ -12,7 +12,7 @@ pub mod model;
 pub mod program;
 pub mod report;
 pub mod runner;
-pub mod schedule;
+pub mod scheduler;
 pub mod storage;
 pub mod telemetry;
 pub mod wasm;

@@ -18,6 +18,7 @@ mod reports;
 mod router;
 mod run_events;
 mod runs;
+mod schedules;
 mod settings;
 mod suites;
 #[cfg(test)]

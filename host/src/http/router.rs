@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use super::{
     Api, HttpSettings, artifacts, extract, health, logs, middleware, openapi, policies, reports,
-    run_events, runs, suites,
+    run_events, runs, schedules, suites,
 };
 use extract::{BodyLimit, Memory};
 use middleware::time;
@@ -45,6 +45,12 @@ pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRo
         .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::read))
         .routes(routes!(reports::read))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::read, schedules::change, schedules::delete))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::trigger))
+        .routes(routes!(schedules::history))
         .layer(time(short))
         .layer(json);
     let run = OpenApiRouter::new().routes(routes!(runs::create)).layer(time(waiting)).layer(json);

@@ -77,7 +77,7 @@ pub(super) async fn create(
     Ok((status, [(header::LOCATION, location(id))], Json(RunView::from(&run))).into_response())
 }
 
-fn location(id: RunId) -> String {
+pub(super) fn location(id: RunId) -> String {
     format!("/api/v1/runs/{id}")
 }
 
@@ -93,7 +93,7 @@ async fn wait_for(api: &Api, id: RunId, wait: Duration) {
 }
 
 /// The run as it was when it was accepted.
-async fn as_queued(api: &Api, id: RunId) -> Result<Run, ApiError> {
+pub(super) async fn as_queued(api: &Api, id: RunId) -> Result<Run, ApiError> {
     let first = api.ask(move |storage| storage.events(id, 0, 1)).await?;
     Run::fold(&first).ok_or_else(|| no_run(id))
 }

@@ -8,6 +8,7 @@ mod attempt;
 mod event;
 mod policy;
 mod run;
+mod schedule;
 mod schemas;
 mod suite;
 
@@ -20,6 +21,7 @@ pub use policy::PolicyView;
 pub use run::{
     CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,
 };
+pub use schedule::{DueView, RuleBody, ScheduleBody, ScheduleView, ScheduledSuite, SuiteParts};
 pub use suite::{
     LabelView, LinkView, ProtocolView, SuiteSummaryView, SuiteView, TestCaseView,
     VersionSummaryView, VersionView,

@@ -394,6 +394,27 @@ impl From<RunBody> for RunRequest {
     }
 }
 
+impl From<&RunRequest> for RunBody {
+    fn from(request: &RunRequest) -> Self {
+        let RunRequest { tags, .. } = request.clone();
+        Self {
+            version: request.version,
+            filter: request.filter.clone(),
+            tags: TagsBody::Lists(TagLists { include: tags.include, exclude: tags.exclude }),
+            reference: request.reference.clone(),
+            initiated_by: request.initiated_by.clone(),
+            params: request.params.clone(),
+            timeout_ms: request.timeout_ms,
+            test_timeout_ms: request.test_timeout_ms,
+            max_attempts: request.max_attempts,
+            retry_wait: request.retry_wait,
+            parallelism: request.parallelism,
+            shuffle_seed: request.shuffle_seed,
+            repeat: request.repeat,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -100,7 +100,7 @@ async fn open(dir: &std::path::Path, now: Timestamp) -> (Fake, Scheduler) {
     let settings = StorageSettings { schedule_rows: 20, ..StorageSettings::default() };
     let storage = Storage::open(dir.join("store"), settings, Box::new(|_| {})).unwrap();
     let fake = Fake { storage: storage.clone(), ends: Arc::default(), refuse: Arc::default() };
-    let settings = ScheduleSettings { most: 3, missed_rows: 4, waiting: 2, ..Default::default() };
+    let settings = SchedulerSettings { most: 3, missed_rows: 4, waiting: 2, ..Default::default() };
     let scheduler = Scheduler::open(storage, Box::new(fake.clone()), settings, Metrics::new(), now)
         .await
         .unwrap();
@@ -328,14 +328,15 @@ async fn schedules_are_made_once_changed_and_deleted() {
     let other = scheduler.create(name(), every("20s"), false, after(1)).await.unwrap_err();
     assert!(matches!(other, ScheduleError::Taken(_)), "{other}");
     for more in ["a", "b"] {
-        scheduler.create(more.parse().unwrap(), every("1h"), more == "b", after(1)).await.unwrap();
+        scheduler.create(more.parse().unwrap(), every("1h"), false, after(1)).await.unwrap();
     }
+    scheduler.declare(vec![("b".parse().unwrap(), every("2h"), true)], after(1)).await.unwrap();
     let full = scheduler.create("c".parse().unwrap(), every("1h"), false, after(1)).await;
     assert!(matches!(full, Err(ScheduleError::TooMany(3))));
     let declared = scheduler.delete(&"b".parse().unwrap()).await.unwrap_err();
     assert!(matches!(declared, ScheduleError::Declared(_)), "{declared}");
 
-    let changed = scheduler.change(&name(), every("1m"), after(5)).await.unwrap();
+    let changed = scheduler.change(&name(), every("1m"), false, after(5)).await.unwrap();
     assert_eq!(changed.next[0], after(65), "it counts from the change");
     scheduler.delete(&name()).await.unwrap();
     scheduler.tick(after(100)).await;
@@ -361,13 +362,13 @@ async fn values_that_cannot_be_are_refused() {
     let zone = ScheduleSpec { timezone: "Europe/Berln".into(), ..every("1s") };
     assert!(wrong(zone).await.contains("did you mean Europe/Berlin?"));
     let jitter = ScheduleSpec { jitter_ms: 3_600_001, ..every("1s") };
-    assert!(wrong(jitter).await.contains("scheduling.max_jitter_ms"));
+    assert!(wrong(jitter).await.contains("scheduler.max_jitter_ms"));
     let catch_up = CatchUp { at_most: 101, ..CatchUp::default() };
     assert!(
-        wrong(ScheduleSpec { catch_up, ..every("1s") }).await.contains("scheduling.max_catch_up")
+        wrong(ScheduleSpec { catch_up, ..every("1s") }).await.contains("scheduler.max_catch_up")
     );
     let long = ScheduleSpec { description: Some("x".repeat(1025)), ..every("1s") };
-    assert!(wrong(long).await.contains("scheduling.description_bytes"));
+    assert!(wrong(long).await.contains("scheduler.description_bytes"));
 }
 
 #[tokio::test]

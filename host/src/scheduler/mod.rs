@@ -32,10 +32,10 @@ use crate::model::{
 use crate::runner::{Runner, SubmitError};
 use crate::storage::{Dealt, Storage, StorageError};
 
-/// Settings of schedules (`[scheduling]`).
+/// Settings of schedules (`[scheduler]`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ScheduleSettings {
+pub struct SchedulerSettings {
     /// How many schedules there may be: 10,000.
     pub most: usize,
     /// How late a time may be dealt with and still count as seen, in milliseconds: 10 seconds. What is
@@ -56,7 +56,7 @@ pub struct ScheduleSettings {
     pub description_bytes: usize,
 }
 
-impl Default for ScheduleSettings {
+impl Default for SchedulerSettings {
     fn default() -> Self {
         Self {
             most: 10_000,
@@ -92,7 +92,7 @@ pub enum ScheduleError {
     Declared(Name),
     /// There are as many as there may be.
     #[error(
-        "there are {0} schedules already, as many as may be (scheduling.most): delete one first"
+        "there are {0} schedules already, as many as may be (scheduler.most): delete one first"
     )]
     TooMany(usize),
     /// Its rule cannot be.
@@ -169,7 +169,7 @@ pub struct Scheduler(Arc<Inner>);
 struct Inner {
     storage: Storage,
     runs: Box<dyn Runs>,
-    settings: ScheduleSettings,
+    settings: SchedulerSettings,
     metrics: Metrics,
     plan: Mutex<Plan>,
     /// Told when a schedule may be due sooner than was known.
@@ -197,12 +197,39 @@ struct State {
     deleted: bool,
 }
 
+impl State {
+    /// Pauses or resumes. Times that passed meanwhile are none.
+    fn pause(&mut self, paused: Option<Paused>, now: Timestamp) {
+        let schedule = &mut self.schedule;
+        match (&schedule.paused, paused) {
+            (None, Some(paused)) => schedule.paused = Some(paused),
+            (Some(_), None) => {
+                schedule.paused = None;
+                schedule.dealt_with = schedule.dealt_with.max(now);
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    /// Another rule counts from now on.
+    fn respecify(&mut self, spec: ScheduleSpec, rule: Rule, now: Timestamp) {
+        let before = &self.schedule.spec;
+        let same_rule = before.cron == spec.cron && before.timezone == spec.timezone;
+        self.schedule.spec = spec;
+        if !same_rule {
+            self.schedule.changed_at = now;
+            self.schedule.dealt_with = self.schedule.dealt_with.max(now);
+            self.rule = rule;
+        }
+    }
+}
+
 impl Scheduler {
     /// Takes up what is stored.
     pub async fn open(
         storage: Storage,
         runs: Box<dyn Runs>,
-        settings: ScheduleSettings,
+        settings: SchedulerSettings,
         metrics: Metrics,
         now: Timestamp,
     ) -> Result<Self, StorageError> {
@@ -283,7 +310,7 @@ impl Scheduler {
         &self,
         name: Name,
         spec: ScheduleSpec,
-        declared: bool,
+        paused: bool,
         now: Timestamp,
     ) -> Result<(Reading, bool), ScheduleError> {
         let rule = self.check(&spec, now)?;
@@ -305,8 +332,8 @@ impl Scheduler {
             spec,
             created_at: now,
             changed_at: now,
-            declared,
-            paused: None,
+            declared: false,
+            paused: paused.then(|| Paused { since: now, by: None, reason: None }),
             dealt_with: now,
             runs: 0,
             under_way: Vec::new(),
@@ -319,23 +346,50 @@ impl Scheduler {
         Ok((self.reading(&state, now), true))
     }
 
+    /// Takes up the schedules that the configuration declares, each with whether it is paused, and forgets
+    /// those that it declares no more.
+    pub async fn declare(
+        &self,
+        declared: Vec<(Name, ScheduleSpec, bool)>,
+        now: Timestamp,
+    ) -> Result<(), ScheduleError> {
+        let names: BTreeSet<_> = declared.iter().map(|(name, ..)| name.clone()).collect();
+        let known: Vec<_> = self.0.plan().entries.values().cloned().collect();
+        for entry in known {
+            let mut state = entry.state.lock().await;
+            if state.schedule.declared && !names.contains(&entry.name) {
+                self.forget(&mut state).await?;
+            }
+        }
+        for (name, spec, paused) in declared {
+            if let Err(ScheduleError::NoSchedule(_)) = self.entry(&name) {
+                self.create(name.clone(), spec.clone(), true, now).await?;
+            }
+            let rule = self.check(&spec, now)?;
+            let by = || Some("the configuration".to_owned());
+            let paused = paused.then(|| Paused { since: now, by: by(), reason: None });
+            self.alter(&name, now, true, move |state| {
+                state.respecify(spec, rule, now);
+                state.schedule.declared = true;
+                state.pause(paused, now);
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Gives a schedule another specification. Times before `now` are dealt with.
     pub async fn change(
         &self,
         name: &Name,
         spec: ScheduleSpec,
+        paused: bool,
         now: Timestamp,
     ) -> Result<Reading, ScheduleError> {
         let rule = self.check(&spec, now)?;
-        self.alter(name, now, move |state| {
-            let same_rule = state.schedule.spec.cron == spec.cron
-                && state.schedule.spec.timezone == spec.timezone;
-            state.schedule.spec = spec;
-            if !same_rule {
-                state.schedule.changed_at = now;
-                state.schedule.dealt_with = state.schedule.dealt_with.max(now);
-                state.rule = rule;
-            }
+        self.alter(name, now, false, move |state| {
+            state.respecify(spec, rule, now);
+            state.pause(paused.then(|| Paused { since: now, by: None, reason: None }), now);
         })
         .await
     }
@@ -347,18 +401,16 @@ impl Scheduler {
         paused: Paused,
         now: Timestamp,
     ) -> Result<Reading, ScheduleError> {
-        self.alter(name, now, move |state| {
-            state.schedule.paused.get_or_insert(paused);
+        self.alter(name, now, false, move |state| {
+            state.pause(Some(paused), now);
         })
         .await
     }
 
     /// Lets a paused schedule go on from `now`.
     pub async fn resume(&self, name: &Name, now: Timestamp) -> Result<Reading, ScheduleError> {
-        self.alter(name, now, move |state| {
-            if state.schedule.paused.take().is_some() {
-                state.schedule.dealt_with = state.schedule.dealt_with.max(now);
-            }
+        self.alter(name, now, false, move |state| {
+            state.pause(None, now);
         })
         .await
     }
@@ -404,25 +456,25 @@ impl Scheduler {
     }
 
     fn check(&self, spec: &ScheduleSpec, now: Timestamp) -> Result<Rule, ScheduleError> {
-        let ScheduleSettings { max_catch_up, max_jitter_ms, description_bytes, .. } =
+        let SchedulerSettings { max_catch_up, max_jitter_ms, description_bytes, .. } =
             &self.0.settings;
         let wrong = |text: String| Err(ScheduleError::Value(text));
         if spec.jitter_ms > *max_jitter_ms {
             return wrong(format!(
-                "jitter_ms is {}: at most {max_jitter_ms} is allowed (scheduling.max_jitter_ms)",
+                "jitter_ms is {}: at most {max_jitter_ms} is allowed (scheduler.max_jitter_ms)",
                 spec.jitter_ms
             ));
         }
         if spec.catch_up.at_most > *max_catch_up {
             return wrong(format!(
-                "catch_up.at_most is {}: at most {max_catch_up} is allowed (scheduling.max_catch_up)",
+                "catch_up.at_most is {}: at most {max_catch_up} is allowed (scheduler.max_catch_up)",
                 spec.catch_up.at_most
             ));
         }
         if spec.description.as_ref().is_some_and(|text| text.len() > *description_bytes) {
             return wrong(format!(
                 "the description has more than {description_bytes} bytes \
-                 (scheduling.description_bytes)"
+                 (scheduler.description_bytes)"
             ));
         }
         Ok(Rule::new(&spec.cron, &spec.timezone, now)?)
@@ -444,11 +496,12 @@ impl Scheduler {
         entry
     }
 
-    /// Changes a schedule that is not declared, durably.
+    /// Changes a schedule, durably; one that is declared only as the configuration says.
     async fn alter(
         &self,
         name: &Name,
         now: Timestamp,
+        as_declared: bool,
         change: impl FnOnce(&mut State),
     ) -> Result<Reading, ScheduleError> {
         let entry = self.entry(name)?;
@@ -456,7 +509,7 @@ impl Scheduler {
         if state.deleted {
             return Err(ScheduleError::NoSchedule(name.clone()));
         }
-        if state.schedule.declared {
+        if state.schedule.declared && !as_declared {
             return Err(ScheduleError::Declared(name.clone()));
         }
         let (before, rule) = (state.schedule.clone(), state.rule.clone());

@@ -114,7 +114,7 @@ impl Scheduler {
                 let waiting = schedule.waiting.len();
                 row(
                     DueOutcome::Skipped,
-                    format!("{waiting} times wait already (scheduling.waiting)"),
+                    format!("{waiting} times wait already (scheduler.waiting)"),
                 )
             }
             Overlap::CancelOther => {
