@@ -21,6 +21,7 @@ mod run;
 mod runs;
 #[cfg(test)]
 mod sample;
+mod schedules;
 mod serve;
 mod settings;
 mod signals;
@@ -73,6 +74,9 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// List runs, or show one
     Runs(runs::RunsArgs),
+    /// Let suites run by themselves
+    #[command(subcommand)]
+    Schedules(schedules::SchedulesCommand),
     /// Show what the tests of a run wrote
     Logs(logs::LogsArgs),
     /// Stop a run
@@ -182,6 +186,7 @@ impl Command {
             Self::Upload(args) => args.run(surroundings).await,
             Self::Run(args) => args.run(surroundings).await,
             Self::Runs(args) => args.run(surroundings).await,
+            Self::Schedules(command) => command.run(surroundings).await,
             Self::Logs(args) => args.run(surroundings).await,
             Self::Cancel(args) => args.run(surroundings).await,
             Self::Retry(args) => args.run(surroundings).await,

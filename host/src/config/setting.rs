@@ -59,8 +59,11 @@ impl Setting {
                 *slot = value;
             }
             match serde_json::from_value::<Config>(changed) {
-                // The suites are not part of the tree.
-                Ok(changed) => return Ok(Config { suites: config.suites, ..changed }),
+                // Suites and schedules are not part of the tree.
+                Ok(changed) => {
+                    let Config { suites, schedules, .. } = config;
+                    return Ok(Config { suites, schedules, ..changed });
+                }
                 Err(error) => _ = first_error.get_or_insert(error.to_string()),
             }
         }
@@ -93,7 +96,7 @@ impl Setting {
     }
 }
 
-/// The configuration as a tree, without the suites.
+/// The configuration as a tree, without suites and schedules.
 pub(super) fn tree(config: &Config) -> Value {
     serde_json::to_value(config).expect("settings are plain data with text as keys")
 }

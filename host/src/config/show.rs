@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::setting::tree;
 use super::{DeclaredSuite, Loaded, settings};
+use crate::http::views::ScheduleBody;
 
 /// The configuration in effect as TOML.
 pub fn show(loaded: &Loaded) -> String {
@@ -30,7 +31,29 @@ pub fn show(loaded: &Loaded) -> String {
         }
     }
     loaded.config.suites.iter().for_each(|suite| show_suite(suite, &mut text));
+    loaded.config.schedules.iter().for_each(|schedule| show_schedule(schedule, &mut text));
     text
+}
+
+fn show_schedule(schedule: &ScheduleBody, text: &mut String) {
+    _ = writeln!(text, "\n[[schedules]]");
+    let fields = serde_json::to_value(schedule).unwrap_or_default();
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        show_field(name, value, text);
+    }
+}
+
+/// A field of a schedule, with dots in the name of what is inside another.
+fn show_field(name: &str, value: &Value, text: &mut String) {
+    match value {
+        Value::Null => {}
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                show_field(&format!("{name}.{field:?}"), value, text);
+            }
+        }
+        value => _ = writeln!(text, "{name} = {}", literal(value)),
+    }
 }
 
 fn show_suite(suite: &DeclaredSuite, text: &mut String) {

@@ -114,6 +114,28 @@ fn a_secret_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_flag_keeps_the_schedules_of_the_file_and_they_are_shown() {
+    let dir = file(
+        "[[schedules]]\nname = \"nightly\"\nsuite = \"team/hello\"\ncron = \"0 2 * * *\"\n\
+         timezone = \"Europe/Berlin\"\nparams.stage = \"live\"\n",
+    );
+    let path = dir.path().join("handoff.toml");
+    let flags = flags(&[("runner.queue", "5")], Some(&path));
+    let loaded = load(&flags, &Environment::default()).unwrap();
+    let shown = show(&loaded);
+    let again = file(&shown);
+    let path = again.path().join("handoff.toml");
+    let again = load(&super::tests::flags(&[], Some(&path)), &Environment::default()).unwrap();
+    let [schedule] = &again.config.schedules[..] else { panic!("{shown}") };
+    let spec = schedule.clone().into_spec().unwrap();
+    assert_eq!(spec, loaded.config.schedules[0].clone().into_spec().unwrap(), "{shown}");
+    assert_eq!(
+        (spec.suite.to_string().as_str(), spec.request.params["stage"].as_str()),
+        ("team/hello", "live")
+    );
+}
+
+#[test]
 fn a_flag_keeps_the_suites_of_the_file() {
     let dir = file("[[suites]]\nfile = \"hello.wasm\"\n");
     let path = dir.path().join("handoff.toml");

@@ -28,6 +28,7 @@ mod programs;
 mod reports;
 mod results;
 mod scaffold;
+mod schedules;
 mod sdk;
 mod settings;
 mod steps;
