@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::error::{ApiError, Kind, Problem};
 use super::extract::{Path, Query, Received, page};
+use super::idempotency::Idempotency;
 use super::runs::{as_queued, location};
 use super::views::{DueView, List, RunView, ScheduleBody, ScheduleView};
 use crate::model::{Name, Paused};
@@ -33,6 +34,7 @@ pub(super) async fn list(State(api): State<Api>) -> Json<List<ScheduleView>> {
 /// same name is refused.
 #[utoipa::path(
     post, path = "/schedules", tag = "schedules",
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body = ScheduleBody,
     responses(
         (status = 201, body = ScheduleView, headers(("Location" = String))),
@@ -41,12 +43,17 @@ pub(super) async fn list(State(api): State<Api>) -> Json<List<ScheduleView>> {
         (status = 422, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn create(State(api): State<Api>, body: Received) -> Result<Response, ApiError> {
-    let body: ScheduleBody = body.json()?;
-    let (name, paused) = (body.name.clone(), body.paused);
-    let spec = body.into_spec().map_err(ApiError::invalid)?;
+pub(super) async fn create(
+    State(api): State<Api>,
+    key: Idempotency,
+    body: Received,
+) -> Result<Response, ApiError> {
+    let asked: ScheduleBody = body.json()?;
+    let key = key.over(&body.bytes);
+    let (name, paused) = (asked.name.clone(), asked.paused);
+    let spec = asked.into_spec().map_err(ApiError::invalid)?;
     let now = Timestamp::now();
-    let (reading, new) = api.app.scheduler.create(name.clone(), spec, paused, now).await?;
+    let (reading, new) = api.app.scheduler.create(name.clone(), spec, paused, key, now).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let location = format!("/api/v1/schedules/{name}");
     Ok((status, [(header::LOCATION, location)], Json(ScheduleView::from(&reading))).into_response())
@@ -173,7 +180,7 @@ pub(super) async fn resume(
 /// Start a run of a schedule at once, whatever its rule says and whatever else runs.
 #[utoipa::path(
     post, path = "/schedules/{name}/trigger", tag = "schedules",
-    params(("name" = String, Path)),
+    params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body(content = Option<Asked>, content_type = "application/json"),
     responses(
         (status = 202, body = RunView, headers(("Location" = String))),
@@ -185,13 +192,15 @@ pub(super) async fn resume(
 pub(super) async fn trigger(
     State(api): State<Api>,
     Path(name): Path<Name>,
+    key: Idempotency,
     body: Received,
 ) -> Result<Response, ApiError> {
     let Asked { by, reason } = body.json_or_default()?;
+    let key = key.over(&body.bytes);
     let why = [by.map(|by| format!("asked for by {by}")), reason].into_iter().flatten();
     let why = why.collect::<Vec<_>>().join(": ");
     let why = Some(why).filter(|why| !why.is_empty());
-    let run = api.app.scheduler.trigger(&name, why, Timestamp::now()).await?;
+    let run = api.app.scheduler.trigger(&name, why, key, Timestamp::now()).await?;
     let view = RunView::from(&as_queued(&api, run).await?);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location(run))], Json(view)).into_response())
 }

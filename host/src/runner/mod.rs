@@ -150,11 +150,8 @@ struct Shared {
     retrying: tokio::sync::Mutex<()>,
 }
 
-/// What is stored in one with a run's first event.
-enum With {
-    Key(Option<IdempotencyKey>),
-    Due(Box<dyn FnOnce(RunId) -> Dealt + Send>),
-}
+/// What becomes of a schedule's time that starts a run, made when the run has its id.
+pub(crate) type MakeDealt = Box<dyn FnOnce(RunId) -> Dealt + Send>;
 
 /// Takes runs in and tells of them. Cheap to clone.
 #[derive(Clone)]
@@ -218,13 +215,19 @@ impl Runner {
         request: RunRequest,
         key: Option<IdempotencyKey>,
     ) -> Result<RunId, SubmitError> {
-        if let Some(key) = &key
-            && let Some(EarlierAnswer::Event { run, .. }) =
-                self.shared.storage.earlier_answer(key)?
-        {
+        if let Some(run) = self.made_earlier(key.as_ref())? {
             return Ok(run);
         }
-        self.accept(suite, request, With::Key(key)).await
+        self.accept(suite, request, key, None).await
+    }
+
+    /// The run that an earlier request with this key made.
+    fn made_earlier(&self, key: Option<&IdempotencyKey>) -> Result<Option<RunId>, StorageError> {
+        let earlier = key.map(|key| self.shared.storage.earlier_answer(key)).transpose()?.flatten();
+        Ok(match earlier {
+            Some(EarlierAnswer::Event { run, .. }) => Some(run),
+            _ => None,
+        })
     }
 
     /// Accepts a run that a time of a schedule asks for, and stores in one with it what becomes of that
@@ -234,8 +237,12 @@ impl Runner {
         suite: SuiteId,
         request: RunRequest,
         dealt: impl FnOnce(RunId) -> Dealt + Send + 'static,
+        key: Option<IdempotencyKey>,
     ) -> Result<RunId, SubmitError> {
-        self.accept(suite, request, With::Due(Box::new(dealt))).await
+        if let Some(run) = self.made_earlier(key.as_ref())? {
+            return Ok(run);
+        }
+        self.accept(suite, request, key, Some(Box::new(dealt))).await
     }
 
     /// Plans a run and queues it once its first event is stored.
@@ -243,7 +250,8 @@ impl Runner {
         &self,
         suite: SuiteId,
         request: RunRequest,
-        with: With,
+        key: Option<IdempotencyKey>,
+        due: Option<MakeDealt>,
     ) -> Result<RunId, SubmitError> {
         let Shared { storage, settings, limits, .. } = &*self.shared;
         let version = match request.version {
@@ -268,9 +276,9 @@ impl Runner {
             // Before it is stored, so that whoever sees it there can follow it.
             runner.shared.hub.expect(id, suite);
             let storage = &runner.shared.storage;
-            let receipt = match with {
-                With::Key(key) => storage.append(id, queued, key).await,
-                With::Due(dealt) => storage.append_due(id, queued, dealt(id)).await,
+            let receipt = match due {
+                None => storage.append(id, queued, key).await,
+                Some(dealt) => storage.append_due(id, queued, dealt(id), key).await,
             };
             if let Err(error) = sink::stored(receipt).await {
                 runner.shared.hub.forget(id);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{AGAIN, Entry, Inner, Plan, Scheduler, State, due};
 use crate::model::{DueOutcome, DueRow, Overlap, Paused, RunId, RunStatus};
 use crate::runner::SubmitError;
-use crate::storage::{Dealt, StorageError};
+use crate::storage::{Dealt, IdempotencyKey, StorageError};
 
 impl Inner {
     pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -69,7 +69,7 @@ impl Scheduler {
             } else {
                 let reason = (outcome == DueOutcome::CaughtUp).then(|| format!("{lag:#} late"));
                 let due = DueRow { due_at: at, at: now, outcome, run: None, reason };
-                if let Err(error) = self.start(entry, state, due.clone(), &mut rows).await {
+                if let Err(error) = self.start(entry, state, due.clone(), &mut rows, None).await {
                     if may_go_well_later(&error) {
                         self.keep(state, rows).await?;
                         return Err(error);
@@ -90,7 +90,7 @@ impl Scheduler {
     async fn keep(&self, state: &mut State, rows: Vec<DueRow>) -> Result<(), SubmitError> {
         let outcomes: Vec<_> = rows.iter().map(|row| row.outcome).collect();
         let dealt = Dealt { schedule: state.schedule.clone(), rows };
-        self.0.storage.put_schedule(dealt).await?;
+        self.0.storage.put_schedule(dealt, None).await?;
         outcomes.into_iter().for_each(|outcome| self.0.metrics.schedule_time(outcome));
         Ok(())
     }
@@ -134,6 +134,7 @@ impl Scheduler {
         state: &mut State,
         due: DueRow,
         rows: &mut Vec<DueRow>,
+        key: Option<IdempotencyKey>,
     ) -> Result<RunId, SubmitError> {
         let outcome = due.outcome;
         let mut schedule = state.schedule.clone();
@@ -151,7 +152,11 @@ impl Scheduler {
             let rows = with_it.into_iter().chain([DueRow { run: Some(run), ..due }]).collect();
             Dealt { schedule, rows }
         });
-        let run = self.0.runs.submit(suite, request, dealt).await?;
+        let run = self.0.runs.submit(suite, request, dealt, key).await?;
+        if state.schedule.under_way.contains(&run) {
+            // A repeated request with the same key.
+            return Ok(run);
+        }
         schedule.under_way.push(run);
         state.schedule = schedule;
         rows.drain(..).for_each(|row| self.0.metrics.schedule_time(row.outcome));
@@ -201,7 +206,7 @@ impl Scheduler {
             let due_at = state.schedule.waiting.remove(0);
             let reason = Some("it waited for another run to end".to_owned());
             let due = row(due_at, DueOutcome::Started, reason);
-            if let Err(error) = self.start(entry, state, due.clone(), &mut rows).await {
+            if let Err(error) = self.start(entry, state, due.clone(), &mut rows, None).await {
                 let (outcome, reason) = (DueOutcome::Failed, Some(error.to_string()));
                 rows.push(DueRow { outcome, reason, ..due });
             }

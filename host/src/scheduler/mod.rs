@@ -29,8 +29,8 @@ use crate::metrics::Metrics;
 use crate::model::{
     DueOutcome, DueRow, Name, Paused, RunId, RunRequest, Schedule, ScheduleSpec, SuiteId,
 };
-use crate::runner::{Runner, SubmitError};
-use crate::storage::{Dealt, Storage, StorageError};
+use crate::runner::{MakeDealt, Runner, SubmitError};
+use crate::storage::{Dealt, EarlierAnswer, IdempotencyKey, Storage, StorageError};
 
 /// Settings of schedules (`[scheduler]`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +131,8 @@ pub trait Runs: Send + Sync + 'static {
         &self,
         suite: SuiteId,
         request: RunRequest,
-        dealt: Box<dyn FnOnce(RunId) -> Dealt + Send>,
+        dealt: MakeDealt,
+        key: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<RunId, SubmitError>>;
     /// Asks a run to stop, in the name of a schedule. One that has ended stays as it is.
     fn cancel(&self, run: RunId, by: String) -> BoxFuture<'_, ()>;
@@ -144,9 +145,10 @@ impl Runs for Runner {
         &self,
         suite: SuiteId,
         request: RunRequest,
-        dealt: Box<dyn FnOnce(RunId) -> Dealt + Send>,
+        dealt: MakeDealt,
+        key: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<RunId, SubmitError>> {
-        Box::pin(self.submit_due(suite, request, dealt))
+        Box::pin(self.submit_due(suite, request, dealt, key))
     }
 
     fn cancel(&self, run: RunId, by: String) -> BoxFuture<'_, ()> {
@@ -305,15 +307,24 @@ impl Scheduler {
         Ok(self.reading(&state, now))
     }
 
-    /// Makes a schedule. One that is there with the same specification is given as it is, and false.
+    /// Makes a schedule. One that is there with the same specification is given as it is, and false. With a
+    /// key that the same request used before, gives what was made then.
     pub async fn create(
         &self,
         name: Name,
         spec: ScheduleSpec,
         paused: bool,
+        key: Option<IdempotencyKey>,
         now: Timestamp,
     ) -> Result<(Reading, bool), ScheduleError> {
         let rule = self.check(&spec, now)?;
+        if let Some(key) = &key
+            && let Some(EarlierAnswer::Schedule { schedule }) =
+                self.0.storage.earlier_answer(key)?
+            && let Ok(reading) = self.get(&schedule, now).await
+        {
+            return Ok((reading, true));
+        }
         let known = self.0.plan().entries.get(&name).cloned();
         if let Some(entry) = known {
             let state = entry.state.lock().await;
@@ -340,7 +351,8 @@ impl Scheduler {
             waiting: Vec::new(),
             rows: 0,
         };
-        self.0.storage.put_schedule(Dealt { schedule: schedule.clone(), rows: Vec::new() }).await?;
+        let dealt = Dealt { schedule: schedule.clone(), rows: Vec::new() };
+        self.0.storage.put_schedule(dealt, key).await?;
         let entry = self.insert(schedule, rule, now).await;
         let state = entry.state.lock().await;
         Ok((self.reading(&state, now), true))
@@ -363,7 +375,7 @@ impl Scheduler {
         }
         for (name, spec, paused) in declared {
             if let Err(ScheduleError::NoSchedule(_)) = self.entry(&name) {
-                self.create(name.clone(), spec.clone(), true, now).await?;
+                self.create(name.clone(), spec.clone(), paused, None, now).await?;
             }
             let rule = self.check(&spec, now)?;
             let by = || Some("the configuration".to_owned());
@@ -419,7 +431,8 @@ impl Scheduler {
     pub async fn trigger(
         &self,
         name: &Name,
-        by: Option<String>,
+        why: Option<String>,
+        key: Option<IdempotencyKey>,
         now: Timestamp,
     ) -> Result<RunId, ScheduleError> {
         let entry = self.entry(name)?;
@@ -427,10 +440,9 @@ impl Scheduler {
         if state.deleted {
             return Err(ScheduleError::NoSchedule(name.clone()));
         }
-        let reason = by.map(|by| format!("asked for by {by}"));
         let (outcome, run) = (DueOutcome::Triggered, None);
-        let due = DueRow { due_at: now, at: now, outcome, run, reason };
-        Ok(self.start(&entry, &mut state, due, &mut Vec::new()).await?)
+        let due = DueRow { due_at: now, at: now, outcome, run, reason: why };
+        Ok(self.start(&entry, &mut state, due, &mut Vec::new(), key).await?)
     }
 
     /// Forgets a schedule; what it started goes on, and stays.
@@ -515,7 +527,7 @@ impl Scheduler {
         let (before, rule) = (state.schedule.clone(), state.rule.clone());
         change(&mut state);
         let dealt = Dealt { schedule: state.schedule.clone(), rows: Vec::new() };
-        if let Err(error) = self.0.storage.put_schedule(dealt).await {
+        if let Err(error) = self.0.storage.put_schedule(dealt, None).await {
             (state.schedule, state.rule) = (before, rule);
             return Err(error.into());
         }

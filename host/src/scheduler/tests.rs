@@ -30,7 +30,8 @@ impl Runs for Fake {
         &self,
         suite: SuiteId,
         _: RunRequest,
-        dealt: Box<dyn FnOnce(RunId) -> Dealt + Send>,
+        dealt: MakeDealt,
+        key: Option<IdempotencyKey>,
     ) -> BoxFuture<'_, Result<RunId, SubmitError>> {
         Box::pin(async move {
             if *self.refuse.lock().unwrap() {
@@ -39,7 +40,7 @@ impl Runs for Fake {
             let spec = samples::spec(&["test"]);
             let id = spec.id;
             let queued = EventKind::RunQueued { spec: Box::new(spec) };
-            let stored = self.storage.append_due(id, queued, dealt(id)).await.await.unwrap();
+            let stored = self.storage.append_due(id, queued, dealt(id), key).await.await.unwrap();
             stored.map_err(SubmitError::Storage)?;
             self.token(id);
             Ok(id)
@@ -110,7 +111,7 @@ async fn open(dir: &std::path::Path, now: Timestamp) -> (Fake, Scheduler) {
 async fn stage(spec: ScheduleSpec) -> Stage {
     let dir = tempfile::tempdir().unwrap();
     let (fake, scheduler) = open(dir.path(), at(START)).await;
-    scheduler.create(name(), spec, false, at(START)).await.unwrap();
+    scheduler.create(name(), spec, false, None, at(START)).await.unwrap();
     Stage { dir, fake, scheduler }
 }
 
@@ -301,7 +302,7 @@ async fn the_store_takes_a_time_once() {
     let row =
         |outcome| DueRow { due_at: after(10), at: after(10), outcome, run: None, reason: None };
     let dealt = |outcome| Dealt { schedule: schedule.clone(), rows: vec![row(outcome)] };
-    let put = async |outcome| stage.fake.storage.put_schedule(dealt(outcome)).await;
+    let put = async |outcome| stage.fake.storage.put_schedule(dealt(outcome), None).await;
     put(Waiting).await.unwrap();
     put(Started).await.unwrap();
     let error = put(Started).await.unwrap_err();
@@ -323,15 +324,15 @@ async fn only_the_last_rows_are_kept() {
 async fn schedules_are_made_once_changed_and_deleted() {
     let stage = stage(every("10s")).await;
     let scheduler = &stage.scheduler;
-    let (_, new) = scheduler.create(name(), every("10s"), false, after(1)).await.unwrap();
+    let (_, new) = scheduler.create(name(), every("10s"), false, None, after(1)).await.unwrap();
     assert!(!new, "the same again");
-    let other = scheduler.create(name(), every("20s"), false, after(1)).await.unwrap_err();
+    let other = scheduler.create(name(), every("20s"), false, None, after(1)).await.unwrap_err();
     assert!(matches!(other, ScheduleError::Taken(_)), "{other}");
     for more in ["a", "b"] {
-        scheduler.create(more.parse().unwrap(), every("1h"), false, after(1)).await.unwrap();
+        scheduler.create(more.parse().unwrap(), every("1h"), false, None, after(1)).await.unwrap();
     }
     scheduler.declare(vec![("b".parse().unwrap(), every("2h"), true)], after(1)).await.unwrap();
-    let full = scheduler.create("c".parse().unwrap(), every("1h"), false, after(1)).await;
+    let full = scheduler.create("c".parse().unwrap(), every("1h"), false, None, after(1)).await;
     assert!(matches!(full, Err(ScheduleError::TooMany(3))));
     let declared = scheduler.delete(&"b".parse().unwrap()).await.unwrap_err();
     assert!(matches!(declared, ScheduleError::Declared(_)), "{declared}");
@@ -351,7 +352,7 @@ async fn values_that_cannot_be_are_refused() {
     let wrong = async |spec| {
         stage
             .scheduler
-            .create("x".parse().unwrap(), spec, false, after(0))
+            .create("x".parse().unwrap(), spec, false, None, after(0))
             .await
             .unwrap_err()
             .to_string()

@@ -124,9 +124,16 @@ impl Batch {
         let Some(answered) = found else { return Ok(()) };
         let made = answered.to(&key.request)?;
         // A batch has one change of each suite, so what is looked for here was not uploaded in this one.
-        if let EarlierAnswer::Version { suite, version, .. } = &made
-            && suites::version(&shared.database, suite, version)?.is_none()
-        {
+        let is_gone = match &made {
+            EarlierAnswer::Version { suite, version, .. } => {
+                suites::version(&shared.database, suite, version)?.is_none()
+            }
+            EarlierAnswer::Schedule { schedule } => {
+                shared.database.get_raw(&keys::schedule(schedule))?.is_none()
+            }
+            EarlierAnswer::Event { .. } => false,
+        };
+        if is_gone {
             return Ok(());
         }
         Err(StorageError::KeyTaken(made))

@@ -249,7 +249,12 @@ impl Ledger {
                 suites::stage_policy(database, writes, &suite, before.as_deref(), &policy)
             }
             Change::Delete { suite } => suites::stage_removal(database, writes, &suite),
-            Change::PutSchedule(dealt) => {
+            Change::PutSchedule { dealt, key } => {
+                if let Some(key) = &key {
+                    batch.check_key(&self.shared, key)?;
+                    let schedule = dealt.schedule.name.clone();
+                    batch.remember(key, EarlierAnswer::Schedule { schedule });
+                }
                 schedules::stage(&self.shared, batch, *dealt).map(|()| true)
             }
             Change::DeleteSchedule { schedule } => {

@@ -57,7 +57,7 @@ pub(super) enum Change {
     PutVersion { version: Box<SuiteVersion>, component: Bytes, key: Option<IdempotencyKey> },
     PutPolicy { suite: SuiteId, before: Option<Box<Policy>>, policy: Vec<u8> },
     Delete { suite: SuiteId },
-    PutSchedule(Box<Dealt>),
+    PutSchedule { dealt: Box<Dealt>, key: Option<IdempotencyKey> },
     DeleteSchedule { schedule: Name },
 }
 
@@ -129,7 +129,7 @@ impl Change {
         match self {
             Self::PutVersion { version, .. } => Subject::Suite(version.suite.clone()),
             Self::PutPolicy { suite, .. } | Self::Delete { suite } => Subject::Suite(suite.clone()),
-            Self::PutSchedule(dealt) => Subject::Schedule(dealt.schedule.name.clone()),
+            Self::PutSchedule { dealt, .. } => Subject::Schedule(dealt.schedule.name.clone()),
             Self::DeleteSchedule { schedule } => Subject::Schedule(schedule.clone()),
         }
     }

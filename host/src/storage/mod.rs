@@ -62,7 +62,9 @@ use pending::Pending;
 
 pub use schedules::Dealt;
 
-use crate::model::{Digest, EventKind, Policy, RunEvent, RunId, RunStatus, SuiteId, SuiteVersion};
+use crate::model::{
+    Digest, EventKind, Name, Policy, RunEvent, RunId, RunStatus, SuiteId, SuiteVersion,
+};
 
 /// Settings of the store (`[storage]`).
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -170,6 +172,11 @@ pub enum EarlierAnswer {
         version: Digest,
         /// Whether it was new then.
         new: bool,
+    },
+    /// A schedule.
+    Schedule {
+        /// Its name.
+        schedule: Name,
     },
 }
 
@@ -498,7 +505,7 @@ impl Storage {
             EarlierAnswer::Event { run, seq } => {
                 shared.pending.seq(*run).is_some_and(|last| last < *seq)
             }
-            EarlierAnswer::Version { .. } => false,
+            EarlierAnswer::Version { .. } | EarlierAnswer::Schedule { .. } => false,
         };
         Ok(if pending { None } else { Some(answer) })
     }

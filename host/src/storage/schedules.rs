@@ -4,7 +4,10 @@
 use super::batch::Batch;
 use super::durable::Database;
 use super::message::Change;
-use super::{Page, Paged, Receipt, Shared, Storage, StorageError, cursor, keys, record, values};
+use super::{
+    IdempotencyKey, Page, Paged, Receipt, Shared, Storage, StorageError, cursor, keys, record,
+    values,
+};
 use crate::model::{DueOutcome, DueRow, EventKind, Name, RunId, Schedule};
 
 /// A time of a schedule that is dealt with, and how the schedule stands then.
@@ -43,13 +46,24 @@ impl Storage {
 
     /// Queues the first event of a run that a time of a schedule asks for, with what becomes of that time:
     /// see [`Storage::append`]. Nothing is stored if the time was dealt with already.
-    pub async fn append_due(&self, run: RunId, queued: EventKind, dealt: Dealt) -> Receipt {
-        self.enqueue(run, queued, None, Some(Box::new(dealt)), true).await
+    pub async fn append_due(
+        &self,
+        run: RunId,
+        queued: EventKind,
+        dealt: Dealt,
+        key: Option<IdempotencyKey>,
+    ) -> Receipt {
+        self.enqueue(run, queued, key, Some(Box::new(dealt)), true).await
     }
 
     /// Stores a schedule as it is from now on, with what became of times that start no run.
-    pub async fn put_schedule(&self, dealt: Dealt) -> Result<(), StorageError> {
-        self.change(Change::PutSchedule(Box::new(dealt))).await.map(drop)
+    /// With a key, remembers what was made for it.
+    pub async fn put_schedule(
+        &self,
+        dealt: Dealt,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(), StorageError> {
+        self.change(Change::PutSchedule { dealt: Box::new(dealt), key }).await.map(drop)
     }
 
     /// Forgets a schedule and what became of its times; its runs stay. False if there was none.

@@ -53,6 +53,15 @@ async fn a_schedule_runs_its_suite_and_keeps_what_became_of_each_time() {
     assert_eq!(made["in_words"], "Every 1s.");
     let again = client.post("/schedules", &every_second("often")).await.expect(StatusCode::OK);
     assert_eq!(again["created_at"], made["created_at"]);
+    let keyed = async |name: &str| {
+        let request = client.request(Method::POST, "/schedules").header("idempotency-key", "make");
+        let mut body = every_second(name);
+        body["paused"] = json!(true);
+        client.send(request.json(&body)).await
+    };
+    let first = keyed("keyed").await.expect(StatusCode::CREATED);
+    assert_eq!(keyed("keyed").await.expect(StatusCode::CREATED)["created_at"], first["created_at"]);
+    assert!(keyed("other").await.problem(422).contains("Idempotency-Key"));
 
     runs_seen(&target, "often", 2).await;
     let paused =
@@ -75,8 +84,13 @@ async fn a_schedule_runs_its_suite_and_keeps_what_became_of_each_time() {
     assert!(metrics.contains(&started), "no {started:?} in {metrics}");
     assert!(metrics.contains("handoff_schedule_lag_seconds_count"), "{metrics}");
 
-    let run = client.post("/schedules/often/trigger", &json!({"by": "me"})).await;
-    let run = run.expect(StatusCode::ACCEPTED);
+    let trigger = async |by: &str| {
+        let request = client.request(Method::POST, "/schedules/often/trigger");
+        client.send(request.header("idempotency-key", "once").json(&json!({"by": by}))).await
+    };
+    let run = trigger("me").await.expect(StatusCode::ACCEPTED);
+    assert_eq!(trigger("me").await.expect(StatusCode::ACCEPTED)["id"], run["id"]);
+    assert!(trigger("you").await.problem(422).contains("Idempotency-Key"));
     let row = history(&client, "often").await.remove(0);
     assert_eq!((&row["outcome"], &row["run"]), (&json!("triggered"), &run["id"]));
     let resumed = client.post("/schedules/often/resume", &json!({})).await.expect(StatusCode::OK);
