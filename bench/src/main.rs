@@ -10,6 +10,7 @@
 //! | `deadlines` | how far 64 attempts at once pass their deadline: loops, sleeps, a silent socket, host calls; /healthz meanwhile | the same loops without a server; timers; /healthz when idle |
 //! | `memory` | resident memory when idle and for each attempt under way; what endless allocation costs | the limits |
 //! | `store` | start-up and list latency with many runs stored | the same with 100 runs |
+//! | `schedules` | how late the runs of 1,000 schedules start that are due in the same second | as many requests for runs |
 //!
 //! How each is taken and how to read it is in `bench/README.md`. Give `--only PART` to repeat a part.
 
@@ -17,6 +18,7 @@ mod baseline;
 mod deadlines;
 mod figures;
 mod memory;
+mod schedules;
 mod server;
 mod store;
 mod throughput;
@@ -54,6 +56,7 @@ enum Part {
     Deadlines,
     Memory,
     Store,
+    Schedules,
 }
 
 /// What is measured, and how often.
@@ -96,5 +99,6 @@ async fn measure(part: Part, setup: &Setup) -> Result<()> {
             memory::endless_allocation(setup).await
         }
         Part::Store => store::lists_and_start(setup).await,
+        Part::Schedules => schedules::due_at_once(setup).await,
     }
 }

@@ -96,6 +96,14 @@ impl Server {
         Ok(Finished { took, run })
     }
 
+    /// A POST that must succeed, and how long it took.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Duration> {
+        let request = self.client.post(format!("{}{path}", self.url)).json(body);
+        let begin = Instant::now();
+        checked(request.send().await?).await?;
+        Ok(begin.elapsed())
+    }
+
     /// All events of a run that has ended, in order.
     pub(crate) async fn events(&self, run: &Value) -> Result<Vec<Value>> {
         let id = run["id"].as_str().context("a run without an id")?;
