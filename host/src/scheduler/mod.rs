@@ -344,7 +344,7 @@ impl Scheduler {
             created_at: now,
             changed_at: now,
             declared: false,
-            paused: paused.then(|| Paused { since: now, by: None, reason: None }),
+            paused: paused.then_some(Paused { since: now, by: None, reason: None }),
             dealt_with: now,
             runs: 0,
             under_way: Vec::new(),
@@ -401,7 +401,7 @@ impl Scheduler {
         let rule = self.check(&spec, now)?;
         self.alter(name, now, false, move |state| {
             state.respecify(spec, rule, now);
-            state.pause(paused.then(|| Paused { since: now, by: None, reason: None }), now);
+            state.pause(paused.then_some(Paused { since: now, by: None, reason: None }), now);
         })
         .await
     }
