@@ -51,6 +51,8 @@ pub(super) enum Kind {
     TooSlow,
     Conflict,
     TooLarge,
+    UriTooLong,
+    HeadTooLarge,
     UnsupportedMediaType,
     Invalid,
     NothingMatches,
@@ -83,6 +85,14 @@ impl Kind {
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large")
             }
+            Self::UriTooLong => {
+                (StatusCode::URI_TOO_LONG, "uri-too-long", "The request's address is too long")
+            }
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The request's headers are too large",
+            ),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",

@@ -24,8 +24,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
-use super::HttpSettings;
 use super::error::{ApiError, Kind, render};
+use super::{HttpSettings, head};
 use crate::metrics::Metrics;
 
 /// Every layer, from the outermost to the innermost.
@@ -36,6 +36,7 @@ pub(super) fn around(
     loopback: bool,
 ) -> Router {
     let origins = Arc::new(Origins::new(settings, loopback));
+    let head = (settings.uri_bytes, metrics.clone());
     let layers = ServiceBuilder::new()
         .layer(map_request(drop_odd_request_id))
         .layer(SetRequestIdLayer::x_request_id(NewRequestId))
@@ -52,6 +53,7 @@ pub(super) fn around(
         .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(MayWait)))
         .layer(from_fn(render))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(head, head::check))
         .layer(from_fn_with_state(origins, guard));
     router.layer(layers)
 }

@@ -15,12 +15,12 @@ const HOUR_MS: u64 = 3_600_000;
 /// The largest component that a server takes by default.
 const COMPONENT_BYTES: usize = 64 << 20;
 
-async fn connect(server: &Server) -> TcpStream {
+pub(crate) async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.url().strip_prefix("http://").unwrap()).await.unwrap()
 }
 
 /// Waits until a bound of the server was hit.
-async fn hit(client: &Client, limit: &str) {
+pub(crate) async fn hit(client: &Client, limit: &str) {
     let series = format!("handoff_limit_hits_total{{limit=\"{limit}\"}}");
     patiently(&format!("{limit} is hit"), async { while metric(client, &series).await == 0 {} })
         .await;

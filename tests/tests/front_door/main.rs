@@ -14,6 +14,7 @@ mod debug_info;
 mod drain;
 mod events;
 mod full_disk;
+mod heads;
 mod history;
 mod idempotency;
 mod kill;
