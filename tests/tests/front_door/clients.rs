@@ -84,7 +84,9 @@ async fn a_client_that_sends_on_and_on_is_cut_off() {
 async fn uploads_that_stall_stop_nobody_from_asking_for_a_run() {
     let target = Target::start().await;
     let settings = Settings::default().flag("http-upload-memory-bytes", 4 << 20);
+    let settings = settings.flag("compile-component-bytes", 4 << 20);
     let settings = settings.flag("http-body-timeout-ms", HOUR_MS);
+    let settings = settings.flag("http-upload-timeout-ms", HOUR_MS);
     let server = steps::server(settings, &target).await;
     let client = server.client();
     let mut stalled = Vec::new();
