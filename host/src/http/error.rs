@@ -329,9 +329,9 @@ impl From<ControlError> for ApiError {
             ControlError::Ended(status) => {
                 Self::new(Kind::Conflict, format!("the run has already ended: {}", status.as_str()))
             }
-            ControlError::NotEnded | ControlError::NothingToRetry => {
-                Self::new(Kind::Conflict, error)
-            }
+            ControlError::NotEnded
+            | ControlError::NothingToRetry
+            | ControlError::VersionDeleted(_) => Self::new(Kind::Conflict, error),
             ControlError::Submit(error) => error.into(),
         }
     }

@@ -32,8 +32,8 @@ use self::dispatcher::{Dispatcher, Message};
 use crate::compile::Compiler;
 use crate::metrics::Metrics;
 use crate::model::{
-    Digest, EventKind, Limits, PlanError, Run, RunBounds, RunEvent, RunId, RunRequest, RunStatus,
-    SuiteId, plan,
+    Digest, EventKind, Limits, PlanError, Run, RunBounds, RunEvent, RunId, RunRequest, RunSpec,
+    RunStatus, SuiteId, plan,
 };
 use crate::storage::{EarlierAnswer, IdempotencyKey, Storage, StorageError};
 use crate::wasm::Sandbox;
@@ -113,6 +113,9 @@ pub enum ControlError {
     /// It cannot be retried yet.
     #[error("the run has not ended yet: wait for its end, or cancel it")]
     NotEnded,
+    /// What it ran is gone.
+    #[error("the version of {0} that the run had was deleted: upload it again")]
+    VersionDeleted(SuiteId),
     /// It has nothing to retry.
     #[error("the run has no failed test to retry")]
     NothingToRetry,
@@ -310,6 +313,10 @@ impl Runner {
         let tests = folded.to_retry();
         if tests.is_empty() {
             return Err(ControlError::NothingToRetry);
+        }
+        let RunSpec { suite, version, .. } = &folded.spec;
+        if storage.version(suite, version)?.is_none() {
+            return Err(ControlError::VersionDeleted(suite.clone()));
         }
         let planned = settings.bounds.check_attempts(folded.attempts_with(&tests));
         planned.inspect_err(|error| self.count_refusal(error)).map_err(SubmitError::Plan)?;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::EarlierAnswer;
 use super::batch::{Batch, Standings};
+use super::components::Users;
 use super::health::State;
 use super::idempotency::Keys;
 use super::message::{Change, ChangeReply, EventReply, Message};
@@ -48,6 +49,7 @@ pub(super) struct Ledger {
     backlog: VecDeque<Message>,
     standings: Standings,
     keys: Keys,
+    components: Users,
 }
 
 /// An answer that is given when the batch is durable.
@@ -61,11 +63,12 @@ impl Ledger {
         shared: Arc<Shared>,
         queue: mpsc::Receiver<Message>,
         on_stored: OnStored,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, StorageError> {
         let clock = runtime::Builder::new_current_thread().enable_time().build()?;
         let keys = Keys::open(&shared.database);
+        let components = Users::open(&shared.database, &shared.components)?;
         let (backlog, standings) = (VecDeque::new(), Standings::new());
-        Ok(Self { shared, queue, clock, on_stored, backlog, standings, keys })
+        Ok(Self { shared, queue, clock, on_stored, backlog, standings, keys, components })
     }
 
     /// Runs until the store is closed or every handle is gone, and all that was queued is stored.
@@ -176,8 +179,16 @@ impl Ledger {
     }
 
     fn write_files(&self, messages: &[Message]) -> std::io::Result<()> {
-        let mut contents = messages.iter().flat_map(Message::contents);
-        contents.try_for_each(|(digest, content)| self.shared.blobs.put(digest, content))
+        for message in messages {
+            match message {
+                Message::Append(append, _) => self.shared.artifacts.put_all(&append.contents)?,
+                Message::Change(Change::PutVersion { version, component, .. }, _) => {
+                    self.shared.components.put(&version.digest, component)?;
+                }
+                Message::Change(..) | Message::Close => {}
+            }
+        }
+        Ok(())
     }
 
     /// Stores a batch whose files are written, and answers. Whoever waits hears of the failure too
@@ -211,22 +222,32 @@ impl Ledger {
     }
 
     fn stage(&self, batch: &mut Batch, change: Change) -> Result<bool, StorageError> {
-        let (database, writes) = (&self.shared.database, &mut batch.writes);
+        let database = &self.shared.database;
         match change {
-            Change::PutVersion { version, key: None, .. } => {
-                suites::stage_version(database, writes, &version)
-            }
-            Change::PutVersion { version, key: Some(key), .. } => {
-                batch.check_key(&self.shared, &key)?;
+            Change::PutVersion { version, key, .. } => {
+                if let Some(key) = &key {
+                    batch.check_key(&self.shared, key)?;
+                }
                 let new = suites::stage_version(database, &mut batch.writes, &version)?;
                 let SuiteVersion { suite, digest: version, .. } = *version;
-                batch.remember(&key, EarlierAnswer::Version { suite, version, new });
+                batch.needs(version, i64::from(new));
+                if let Some(key) = key {
+                    batch.remember(&key, EarlierAnswer::Version { suite, version, new });
+                }
                 Ok(new)
             }
             Change::PutPolicy { suite, before, policy } => {
+                let writes = &mut batch.writes;
                 suites::stage_policy(database, writes, &suite, before.as_deref(), &policy)
             }
-            Change::Delete { suite } => suites::stage_removal(database, writes, &suite),
+            Change::Delete { suite } => {
+                let mut gone = Vec::new();
+                let writes = &mut batch.writes;
+                let found =
+                    suites::stage_removal(database, writes, &suite, |digest| gone.push(digest))?;
+                gone.into_iter().for_each(|digest| batch.needs(digest, -1));
+                Ok(found)
+            }
         }
     }
 
@@ -236,6 +257,7 @@ impl Ledger {
         shared.pending.begin(batch.before());
         shared.database.commit(std::mem::take(&mut batch.writes))?;
         shared.pending.end();
+        self.components.change(batch.components(), &shared.components);
         let events = batch.stored(shared, &mut self.standings);
         if !events.is_empty() {
             // A listener that panics must not cost the runs their store.

@@ -161,16 +161,4 @@ impl Message {
             Self::Change(Change::Delete { .. }, _) | Self::Close => 0,
         }
     }
-
-    /// What must be in files before the batch that names it.
-    pub(super) fn contents(&self) -> impl Iterator<Item = (&Digest, &Bytes)> {
-        let (artifacts, component) = match self {
-            Self::Append(append, _) => (append.contents.as_slice(), None),
-            Self::Change(Change::PutVersion { version, component, .. }, _) => {
-                (&[][..], Some((&version.digest, component)))
-            }
-            _ => (&[][..], None),
-        };
-        artifacts.iter().map(|(digest, content)| (digest, content)).chain(component)
-    }
 }

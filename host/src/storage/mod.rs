@@ -9,17 +9,19 @@
 //! | `record`, `values` | how a record becomes bytes, and bytes become small values |
 //! | `durable` | sled, opened and flushed so that it holds |
 //! | `blobs` | components and artifacts as files |
+//! | `components` | which components are needed |
 //! | `suites`, `runs`, `idempotency`, `numbers` | one kind of record each |
 //! | `cursor` | lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
 //!
-//! Below the directory: `db/` is sled's, `blobs/` has the files, `lock` is held while the store is
-//! open. The directory can be entered by its owner alone: policies hold secrets in clear, and details
+//! Below the directory: `db/` is sled's, `components/` has the components and `blobs/` the artifacts (and
+//! components from before there was `components/`), `lock` is held while the store is open. The directory can be entered by its owner alone: policies hold secrets in clear, and details
 //! of attempts hold the secret values that a restarted run needs.
 
 mod batch;
 mod blobs;
+mod components;
 mod cursor;
 mod durable;
 mod error;
@@ -172,7 +174,8 @@ type FreeSpace = Box<dyn Fn() -> io::Result<u64> + Send + Sync>;
 /// What readers and the committing thread share.
 struct Shared {
     database: Database,
-    blobs: Blobs,
+    components: Blobs,
+    artifacts: Blobs,
     pending: Pending,
     numbers: Numbers,
     health: Health,
@@ -278,7 +281,8 @@ impl Storage {
         let room = Arc::new(Semaphore::new(settings.queue_bytes.max(1) as usize));
         let shared = Arc::new(Shared {
             database: Database::open(&dir.join("db"), settings.cache_bytes)?,
-            blobs: Blobs::open(dir.join("blobs"))?,
+            components: Blobs::open(dir.join("components"))?,
+            artifacts: Blobs::open(dir.join("blobs"))?,
             pending: Pending::default(),
             numbers: Numbers::default(),
             health: Health::new(),
@@ -321,11 +325,13 @@ impl Storage {
         key: Option<IdempotencyKey>,
     ) -> Result<bool, StorageError> {
         self.shared().check_new_work()?;
-        self.write_ahead(vec![(version.digest, component.clone())]).await;
+        let ahead = vec![(version.digest, component.clone())];
+        self.write_ahead(|shared| &shared.components, ahead).await;
         self.change(Change::PutVersion { version: Box::new(version), component, key }).await
     }
 
-    /// Forgets the suite, its versions and policy; its runs and files stay. False if there was none.
+    /// Forgets the suite, its versions and policy, with the components that no other suite and no
+    /// unfinished run needs. Its runs stay, with their artifacts. False if there was none.
     pub async fn delete_suite(&self, suite: &SuiteId) -> Result<bool, StorageError> {
         self.change(Change::Delete { suite: suite.clone() }).await
     }
@@ -356,12 +362,29 @@ impl Storage {
         answer.await.map_err(|_| StorageError::Broken("the committing thread panicked".into()))?
     }
 
-    /// A component's or artifact's bytes. Also where the compile cache reads components from.
-    pub async fn blob(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
-        let (storage, digest) = (self.clone(), *digest);
-        tokio::task::spawn_blocking(move || storage.shared().blobs.get(&digest))
-            .await
-            .map_err(io::Error::other)?
+    /// A component's bytes.
+    pub async fn component(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        let digest = *digest;
+        self.read_file(move |shared| match shared.components.get(&digest)? {
+            Some(component) => Ok(Some(component)),
+            None => shared.artifacts.get(&digest),
+        })
+        .await
+    }
+
+    /// An artifact's bytes.
+    pub async fn artifact(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        let digest = *digest;
+        self.read_file(move |shared| shared.artifacts.get(&digest)).await
+    }
+
+    async fn read_file(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<Option<Bytes>, StorageError> + Send + 'static,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let storage = self.clone();
+        let content = tokio::task::spawn_blocking(move || read(storage.shared())).await;
+        content.map_err(io::Error::other)?
     }
 
     /// The next number of a run of this suite; numbers may have gaps, never repeat.
@@ -444,22 +467,20 @@ impl Storage {
         let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).min(most);
         let room = self.0.room.clone().acquire_many_owned(bytes).await;
         append.room = Some(room.map_err(|_| StorageError::Closed)?);
-        self.write_ahead(append.contents.clone()).await;
+        self.write_ahead(|shared| &shared.artifacts, append.contents.clone()).await;
         Ok(append)
     }
 
     /// Writes files while other events are stored; the committing thread then finds them there. What
     /// fails here it tries again, and reports.
-    async fn write_ahead(&self, contents: Vec<(Digest, Bytes)>) {
+    async fn write_ahead(&self, files: fn(&Shared) -> &Blobs, contents: Vec<(Digest, Bytes)>) {
         if contents.is_empty() {
             return;
         }
         let storage = self.clone();
         let written = tokio::task::spawn_blocking(move || {
             storage.shared().check_room()?;
-            for (digest, content) in &contents {
-                storage.shared().blobs.put(digest, content)?;
-            }
+            files(storage.shared()).put_all(&contents)?;
             Ok::<_, StorageError>(())
         });
         if let Ok(Err(error)) = written.await {
@@ -504,7 +525,8 @@ impl Storage {
 
     /// Bytes on disk, for the metric. Slow when first called.
     pub fn disk_bytes(&self) -> u64 {
-        self.shared().database.disk_bytes() + self.shared().blobs.disk_bytes()
+        let Shared { database, components, artifacts, .. } = self.shared();
+        database.disk_bytes() + components.disk_bytes() + artifacts.disk_bytes()
     }
 
     /// How many batches were made durable since the store was opened.

@@ -177,7 +177,7 @@ async fn a_run_that_the_platform_cannot_carry_out_ends_the_command_with_a_code_o
     .await;
     // A disk that lost a file.
     let digest = version["suite"]["version"].as_str().unwrap().trim_start_matches("sha256:");
-    let component = server.data().join("blobs").join(&digest[..2]).join(digest);
+    let component = server.data().join("components").join(&digest[..2]).join(digest);
     std::fs::remove_file(component).unwrap();
     target.release("a");
     run.ended().await.expect(102);

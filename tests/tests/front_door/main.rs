@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod components;
 mod debug_info;
+mod deletion;
 mod drain;
 mod events;
 mod full_disk;

@@ -73,7 +73,7 @@ async fn detail_and_artifacts_are_stored_apart_from_the_event() {
     assert_eq!(storage.detail(run, &stage, 1, 1).unwrap(), Some(detail));
     assert_eq!(storage.detail(run, &stage, 1, 2).unwrap(), None);
     assert_eq!(storage.detail(run, &Stage::Setup, 1, 1).unwrap(), None);
-    assert_eq!(storage.blob(&digest).await.unwrap(), Some(content));
+    assert_eq!(storage.artifact(&digest).await.unwrap(), Some(content));
     assert_eq!(storage.events(run, 1, 1).unwrap(), [told.as_ref().clone()]);
 }
 

@@ -62,7 +62,7 @@ async fn a_full_disk_refuses_new_work_and_keeps_the_progress_of_the_old() {
     ));
     assert!(full(&storage.put_policy(&suite("a"), &Policy::default()).await.unwrap_err()));
     assert!(full(&storage.healthy().unwrap_err()));
-    assert_eq!(storage.blob(&version.digest).await.unwrap(), None, "something was written");
+    assert_eq!(storage.component(&version.digest).await.unwrap(), None, "something was written");
     assert_eq!(storage.summary(refused.id).unwrap(), None);
     progress.push(storage.append(run, finished(RunStatus::Passed), None).await);
     assert_eq!(storage.events(run, 1, 10).unwrap(), []);
