@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use handoff::metrics::Metrics;
 use handoff::model::{
     Artifact, Attempt, AttemptDetail, Counts, Digest, EventKind, LogLine, PlannedTest, Policy,
     RunId, RunRequest, RunSpec, RunStatus, Source, Stage, SuiteDescription, SuiteId, SuiteVersion,
@@ -31,7 +32,7 @@ const LIMITED: &[&str] = &["sh", "-c", "trap '' XFSZ; ulimit -f 3000; exec \"$0\
 
 fn open(dir: &Path) -> Result<Storage, StorageError> {
     let settings = StorageSettings { min_free_bytes: 0, ..Default::default() };
-    Storage::open(dir.to_owned(), settings, Box::new(|_| {}))
+    Storage::open(dir.to_owned(), settings, Metrics::new(), Box::new(|_| {}))
 }
 
 fn spec(number: u64) -> RunSpec {
@@ -374,7 +375,8 @@ async fn a_full_disk_is_a_clear_error_and_loses_nothing() {
     let mut settings = StorageSettings { min_free_bytes: 2 << 20, ..Default::default() };
     let mut stored = HashMap::new();
     {
-        let storage = Storage::open(dir.clone(), settings.clone(), Box::new(|_| {})).unwrap();
+        let storage =
+            Storage::open(dir.clone(), settings.clone(), Metrics::new(), Box::new(|_| {})).unwrap();
         let runs = if small.is_some() { u64::MAX } else { 20 };
         for number in 1..=runs {
             let spec = spec(number);
@@ -395,7 +397,7 @@ async fn a_full_disk_is_a_clear_error_and_loses_nothing() {
     }
     // A reserve larger than the disk: nothing new is taken, all of the old can be read.
     settings.min_free_bytes = u64::MAX;
-    let storage = Storage::open(dir.clone(), settings, Box::new(|_| {})).unwrap();
+    let storage = Storage::open(dir.clone(), settings, Metrics::new(), Box::new(|_| {})).unwrap();
     let new = spec(0);
     let refused = storage.append(new.id, queued(&new), None).await.await.unwrap();
     assert!(matches!(*refused.unwrap_err(), StorageError::Full));

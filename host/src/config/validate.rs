@@ -342,6 +342,16 @@ mod tests {
                 |c| c.runner.bounds.timeout_ms = 86_400_001,
                 "runner.bounds.timeout_ms: 86400001 is above runner.bounds.max_timeout_ms",
             ),
+        ];
+        for (change, words) in cases {
+            let told = told(*change);
+            assert!(told.starts_with(words), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_another_setting_makes_void_is_refused() {
+        let cases: &[Case] = &[
             (
                 |c| c.http.body_bytes = (64 << 20) + 1,
                 "http.body_bytes: 67108865 is above http.body_memory_bytes, which is 67108864: lower \
@@ -389,7 +399,7 @@ mod tests {
             ),
         ];
         for (change, words) in cases {
-            let told = told(*change);
+            let told = with(change).unwrap_err();
             assert!(told.starts_with(words), "{told}");
         }
     }

@@ -30,7 +30,7 @@ pub(super) async fn check(
 }
 
 fn uri_too_long(uri_bytes: u64, metrics: &Metrics) -> ApiError {
-    metrics.server_limit_hit("http_uri_bytes");
+    metrics.server_limit_hit("http.uri_bytes");
     let detail = format!(
         "the path and the query have more than the {uri_bytes} bytes that this server takes (setting \
          `http.uri_bytes`)"
@@ -55,12 +55,12 @@ pub(super) fn unreadable(
         return uri_too_long(settings.uri_bytes, metrics);
     }
     let headers = lines.take_while(|line| !line.trim_ascii().is_empty()).count();
-    let (limit, bound, setting) = if headers > settings.headers {
-        ("http_headers", format!("{} headers", settings.headers), "http.headers")
+    let (setting, bound) = if headers > settings.headers {
+        ("http.headers", format!("{} headers", settings.headers))
     } else {
-        ("http_head_bytes", format!("{} bytes", settings.head_bytes), "http.head_bytes")
+        ("http.head_bytes", format!("{} bytes", settings.head_bytes))
     };
-    metrics.server_limit_hit(limit);
+    metrics.server_limit_hit(setting);
     let detail = format!(
         "the request's head has more than the {bound} that this server takes (setting `{setting}`)"
     );

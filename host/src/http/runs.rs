@@ -83,7 +83,11 @@ fn location(id: RunId) -> String {
 
 /// Returns when the run has ended, the time is over, or the server is about to stop.
 async fn wait_for(api: &Api, id: RunId, wait: Duration) {
-    let wait = wait.min(Duration::from_millis(api.app.config.http.max_wait_ms));
+    let most = Duration::from_millis(api.app.config.http.max_wait_ms);
+    if wait > most {
+        api.app.metrics.server_limit_hit("http.max_wait_ms");
+    }
+    let wait = wait.min(most);
     let Some(ended) = api.app.runner.ended(id) else { return };
     tokio::select! {
         () = ended.cancelled() => {}

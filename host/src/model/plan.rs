@@ -235,6 +235,30 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// The setting of the bound that refused the request, if one did. The longest time of an attempt is a
+    /// limit, and a policy may set it.
+    pub fn bound(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyAttempts { .. } => Some("runner.bounds.max_planned_attempts"),
+            Self::TooLong { field: "params", .. } => Some("runner.bounds.params_bytes"),
+            Self::TooLong { .. } => Some("runner.bounds.text_bytes"),
+            Self::OutOfRange { field, value, most, .. } if value > most => match *field {
+                "timeout_ms" => Some("runner.bounds.max_timeout_ms"),
+                "max_attempts" => Some("runner.bounds.max_attempts"),
+                "parallelism" => Some("runner.bounds.max_parallelism"),
+                "repeat" => Some("runner.bounds.max_repeat"),
+                "retry_wait" => Some("runner.bounds.max_retry_wait_ms"),
+                _ => None,
+            },
+            Self::OutOfRange { .. }
+            | Self::Filter(_)
+            | Self::NothingMatches(..)
+            | Self::Params(_) => None,
+        }
+    }
+}
+
 /// Decides what a run of `version` does. What a request asks beyond a cap is refused; what a
 /// component asks beyond a cap is cut down to it.
 pub fn plan(
@@ -280,7 +304,7 @@ pub fn plan(
         suite: version.suite.clone(),
         version: version.digest,
         created_at,
-        timeout_ms: request.timeout_ms.unwrap_or(bounds.timeout_ms),
+        timeout_ms: request.timeout_ms.unwrap_or(bounds.timeout_ms).min(bounds.max_timeout_ms),
         parallelism: request
             .parallelism
             .or(described.parallelism)

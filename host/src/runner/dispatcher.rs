@@ -156,7 +156,7 @@ impl Dispatcher {
             self.execute(start);
         }
         if self.roster.load().0 > 0 {
-            self.shared.metrics.server_limit_hit("concurrent_runs");
+            self.shared.metrics.server_limit_hit("runner.concurrent_runs");
         }
         self.publish();
     }

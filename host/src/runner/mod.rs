@@ -235,7 +235,7 @@ impl Runner {
         let now = jiff::Timestamp::now();
         let mut spec = plan(&version, request, &settings.bounds, &limits, id, 0, now)
             .inspect_err(|error| self.count_refusal(error))?;
-        let slot = self.dispatcher.reserve()?;
+        let slot = self.reserve()?;
         spec.number = storage.next_run_number(&suite)?;
         let queued = EventKind::RunQueued { spec: Box::new(spec) };
         let runner = self.clone();
@@ -320,7 +320,7 @@ impl Runner {
         }
         let planned = settings.bounds.check_attempts(folded.attempts_with(&tests));
         planned.inspect_err(|error| self.count_refusal(error)).map_err(SubmitError::Plan)?;
-        let slot = self.dispatcher.reserve()?;
+        let slot = self.reserve()?;
         let request = EventKind::RetryRequested { tests, by };
         let seq =
             reopen(hub, storage, &folded, request, key).await.map_err(SubmitError::Storage)?;
@@ -328,10 +328,19 @@ impl Runner {
         Ok(seq)
     }
 
+    /// A place in the queue, or why there is none.
+    fn reserve(&self) -> Result<roster::Slot, SubmitError> {
+        self.dispatcher.reserve().inspect_err(|error| {
+            if let SubmitError::QueueFull { .. } = error {
+                self.shared.metrics.server_limit_hit("runner.queue");
+            }
+        })
+    }
+
     /// Counts a request that was refused because of a bound.
     fn count_refusal(&self, error: &PlanError) {
-        if let PlanError::TooManyAttempts { .. } = error {
-            self.shared.metrics.server_limit_hit("max_planned_attempts");
+        if let Some(bound) = error.bound() {
+            self.shared.metrics.server_limit_hit(bound);
         }
     }
 

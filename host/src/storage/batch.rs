@@ -33,7 +33,7 @@ pub(super) struct Standing {
 pub(super) type Standings = HashMap<RunId, Standing>;
 
 /// The most runs to remember, about half a KiB each; more than that, and all are forgotten and read again.
-/// More than `runner.queue` and `runner.concurrent_runs` come to by default, so that none is read twice.
+/// Not a setting: it costs time alone. More than `runner.queue` and `runner.concurrent_runs` come to by default, so that none is read twice.
 const MAX_STANDINGS: usize = 16_384;
 
 /// A run in this batch.
@@ -194,7 +194,10 @@ impl Batch {
         }
         if !self.answered.is_empty() {
             let added = self.answered.iter();
-            keys.stage(&shared.database, &mut self.writes, &shared.settings, added, self.now)?;
+            let (database, settings) = (&shared.database, &shared.settings);
+            if keys.stage(database, &mut self.writes, settings, added, self.now)? {
+                shared.metrics.server_limit_hit("storage.idempotency_keys");
+            }
         }
         Ok(())
     }

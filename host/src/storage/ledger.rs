@@ -32,7 +32,8 @@ const BATCH_MESSAGES: usize = 1024;
 /// batch in memory until it is written, beside what waits, which `storage.queue_bytes` bounds.
 const BATCH_BYTES: usize = 4 << 20;
 /// How long events that nobody waits for wait for others to share their flush. A flush costs as much for
-/// one event as for a thousand, and sled wakes seven threads for each.
+/// one event as for a thousand, and sled wakes seven threads for each. Not a setting: it delays nobody who
+/// waits, and watchers by less than they would notice.
 const COMPANY_WAIT: Duration = Duration::from_millis(5);
 /// How long to wait for room on the disk before looking again: soon for whoever made room, and no load
 /// on a machine that is in trouble already.
@@ -141,6 +142,9 @@ impl Ledger {
         refused.into_iter().for_each(|message| message.fail(error));
         self.backlog = kept;
         if !self.backlog.is_empty() {
+            if self.shared.health.check().is_ok() {
+                self.shared.metrics.server_limit_hit("storage.min_free_bytes");
+            }
             self.shared.health.set(State::Waiting(error.again()));
             std::thread::park_timeout(ROOM_WAIT);
         }

@@ -11,13 +11,13 @@ use crate::model::{
     AttemptDetail, Digest, EventKind, Policy, RunEvent, RunId, SuiteId, SuiteVersion,
 };
 
-/// Lines of log and other items from which on the detail of an attempt counts as large.
+/// Lines of log and other items from which on the detail of an attempt counts as large. Not a setting: it
+/// bounds nothing, it only tells what is made ready in passing, within some tens of microseconds, from what
+/// takes its turn among `storage.large_details`.
 const LARGE_DETAIL: usize = 100;
 
-/// How many of them are made ready at the same time.
-pub(super) const LARGE_AT_ONCE: usize = 2;
-
-/// An event that holds so many bytes is stored at once, to make room in the queue.
+/// An event that holds so many bytes is stored at once, to make room in the queue. Not a setting: what may
+/// wait is bounded by `storage.queue_bytes`, and a flush for so many bytes costs little beside writing them.
 const URGENT_BYTES: usize = 256 << 10;
 
 /// Where the answer to an event goes.

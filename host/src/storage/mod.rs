@@ -60,6 +60,7 @@ use message::{Append, Change, Message};
 use numbers::Numbers;
 use pending::Pending;
 
+use crate::metrics::Metrics;
 use crate::model::{Digest, EventKind, Policy, RunEvent, RunId, RunStatus, SuiteId, SuiteVersion};
 
 /// Settings of the store (`[storage]`).
@@ -73,6 +74,10 @@ pub struct StorageSettings {
     pub min_free_bytes: u64,
     /// How many events may wait to be stored: 4,096. Whoever appends then waits.
     pub queue: usize,
+    /// How many large details of attempts (more than a hundred lines of log, requests and the like) are made
+    /// ready to be stored at the same time: 2. Further ones wait. It takes milliseconds of a processor for
+    /// each, which attempts need that are near their deadline.
+    pub large_details: usize,
     /// How many bytes the events that wait may hold, artifacts included: 64 MiB. A single larger event
     /// waits until the queue is empty.
     pub queue_bytes: u32,
@@ -91,6 +96,7 @@ impl Default for StorageSettings {
             cache_bytes: 8 << 20,
             min_free_bytes: 64 << 20,
             queue: 4096,
+            large_details: 2,
             queue_bytes: 64 << 20,
             idempotency_ttl_ms: 86_400_000,
             idempotency_keys: 100_000,
@@ -181,6 +187,7 @@ struct Shared {
     health: Health,
     settings: StorageSettings,
     free_space: FreeSpace,
+    metrics: Metrics,
     /// Large events that may be made ready at the same time.
     large: Semaphore,
     /// Tells the committing thread that a message came which is not to wait for others.
@@ -207,9 +214,18 @@ impl Shared {
     }
 
     /// Fails if requests for new work are not taken.
-    fn check_new_work(&self) -> Result<(), StorageError> {
+    fn healthy(&self) -> Result<(), StorageError> {
         self.health.check()?;
         self.check_room()
+    }
+
+    /// The same when there is such a request.
+    fn check_new_work(&self) -> Result<(), StorageError> {
+        self.healthy().inspect_err(|error| {
+            if let StorageError::Full = error {
+                self.metrics.server_limit_hit("storage.min_free_bytes");
+            }
+        })
     }
 }
 
@@ -255,6 +271,7 @@ impl Storage {
     pub fn open(
         dir: PathBuf,
         settings: StorageSettings,
+        metrics: Metrics,
         on_stored: OnStored,
     ) -> Result<Self, StorageError> {
         let disk = dir.clone();
@@ -262,12 +279,13 @@ impl Storage {
             let disk = rustix::fs::statvfs(&disk)?;
             Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
         });
-        Self::open_with(&dir, settings, on_stored, free_space)
+        Self::open_with(&dir, settings, metrics, on_stored, free_space)
     }
 
     fn open_with(
         dir: &Path,
         settings: StorageSettings,
+        metrics: Metrics,
         on_stored: OnStored,
         free_space: FreeSpace,
     ) -> Result<Self, StorageError> {
@@ -286,9 +304,10 @@ impl Storage {
             pending: Pending::default(),
             numbers: Numbers::default(),
             health: Health::new(),
+            large: Semaphore::new(settings.large_details.clamp(1, Semaphore::MAX_PERMITS)),
             settings,
             free_space,
-            large: Semaphore::new(message::LARGE_AT_ONCE),
+            metrics,
             urgent: Notify::new(),
             closing: AtomicBool::new(false),
             _lock: lock,
@@ -436,6 +455,9 @@ impl Storage {
 
     async fn send(&self, message: Message) -> Result<(), mpsc::error::SendError<Message>> {
         let urgent = message.is_urgent();
+        if self.0.queue.capacity() == 0 {
+            self.shared().metrics.server_limit_hit("storage.queue");
+        }
         self.0.queue.send(message).await?;
         if urgent {
             self.shared().urgent.notify_one();
@@ -453,7 +475,11 @@ impl Storage {
         let mut append = if message::is_large(&kind) {
             // Off the task that asks, which has other attempts to look after; and a few at a time, so that
             // they leave the processors to attempts whose deadline is near.
-            let _turn = self.shared().large.acquire().await.map_err(|_| StorageError::Closed)?;
+            let Shared { large, metrics, .. } = self.shared();
+            if large.available_permits() == 0 {
+                metrics.server_limit_hit("storage.large_details");
+            }
+            let _turn = large.acquire().await.map_err(|_| StorageError::Closed)?;
             let append = tokio::task::spawn_blocking(move || Append::new(run, kind, key, at));
             append.await.map_err(io::Error::other)??
         } else {
@@ -465,6 +491,9 @@ impl Storage {
         self.shared().health.usable()?;
         let most = self.shared().settings.queue_bytes.max(1);
         let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).min(most);
+        if self.0.room.available_permits() < bytes as usize {
+            self.shared().metrics.server_limit_hit("storage.queue_bytes");
+        }
         let room = self.0.room.clone().acquire_many_owned(bytes).await;
         append.room = Some(room.map_err(|_| StorageError::Closed)?);
         self.write_ahead(|shared| &shared.artifacts, append.contents.clone()).await;
@@ -541,7 +570,7 @@ impl Storage {
 
     /// Whether writes are taken at present, and if not, why.
     pub fn healthy(&self) -> Result<(), StorageError> {
-        self.shared().check_new_work()
+        self.shared().healthy()
     }
 
     fn shared(&self) -> &Shared {

@@ -202,6 +202,18 @@ fn pool(settings: &SandboxSettings) -> PoolingAllocationConfig {
     pool
 }
 
+/// The setting by which the pools refuse a component, from what wasmtime says: it has no error of its own for
+/// this.
+pub(crate) fn refused_by_pools(why: &str) -> Option<&'static str> {
+    let refusals = [
+        ("Wasm linear memories, which exceeds", "sandbox.memories_per_component"),
+        ("tables, which exceeds", "sandbox.tables_per_component"),
+        ("has a minimum byte size of", "sandbox.max_memory_bytes"),
+        ("has a minimum element size of", "sandbox.max_table_elements"),
+    ];
+    refusals.into_iter().find(|(words, _)| why.contains(words)).map(|(_, setting)| setting)
+}
+
 /// The thread that ticks. A thread and not a timer of the runtime, because guests that compute may
 /// keep the runtime busy.
 struct Clock {

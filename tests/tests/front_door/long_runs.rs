@@ -85,7 +85,7 @@ async fn a_run_that_may_come_to_too_many_attempts_is_refused() {
     }
     let few = client.run("ten", &json!({"max_attempts": 3, "filter": "^adds$"})).await;
     assert_eq!(few["status"], "passed", "what is skipped counts once");
-    let series = "handoff_limit_hits_total{limit=\"max_planned_attempts\"}";
+    let series = "handoff_limit_hits_total{limit=\"runner_bounds_max_planned_attempts\"}";
     assert_eq!(metric(&client, series).await, 2);
 }
 

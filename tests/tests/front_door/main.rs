@@ -7,6 +7,7 @@
 
 mod api;
 mod attempts;
+mod bounds;
 mod cli;
 mod clients;
 mod components;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::clients::hit;
 use crate::components::{slow_to_compile, with_instance, with_memory, with_module};
 
 /// An empty core module: the magic number and version 1.
@@ -221,6 +222,9 @@ async fn a_client_that_sends_one_byte_at_a_time_is_cut_off() {
         .await;
         let heard = String::from_utf8_lossy(&heard);
         assert!(heard.starts_with(answer), "{said:?}: {heard:?}");
+    }
+    for limit in ["http_body_timeout_ms", "http_header_timeout_ms"] {
+        hit(&client, limit).await;
     }
     client.upload_guest("noop").await;
 }

@@ -200,23 +200,23 @@ impl Door {
             while let Ok(bytes @ 1..) = stream.read(&mut dropped).await {
                 match left.checked_sub(bytes as u64) {
                     Some(rest) => left = rest,
-                    None => return Some("http_linger_bytes"),
+                    None => return Some("http.linger_bytes"),
                 }
             }
             None
         };
         let limit = Duration::from_millis(self.settings.linger_ms);
-        let hit = tokio::time::timeout(limit, discard).await.unwrap_or(Some("http_linger_ms"));
+        let hit = tokio::time::timeout(limit, discard).await.unwrap_or(Some("http.linger_ms"));
         if let Some(limit) = hit {
             self.metrics.server_limit_hit(limit);
         }
     }
 }
 
-/// The bound that ended a connection, if one did.
+/// The setting of the bound that ended a connection, if one did.
 fn limit_hit(error: &hyper::Error) -> Option<&'static str> {
     if error.is_timeout() {
-        return Some("http_header_timeout_ms");
+        return Some("http.header_timeout_ms");
     }
     let io = std::error::Error::source(error)?.downcast_ref::<io::Error>()?;
     Some(io.get_ref()?.downcast_ref::<TooSlow>()?.limit)

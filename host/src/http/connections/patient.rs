@@ -31,7 +31,7 @@ pub(super) struct Patient<S> {
 /// The client took its answer too slowly.
 #[derive(Debug)]
 pub(super) struct TooSlow {
-    /// The limit that it did not keep to, as it is called in metrics.
+    /// The setting that it did not keep to.
     pub(super) limit: &'static str,
 }
 
@@ -115,9 +115,9 @@ impl Patience {
         let excused = Duration::from_millis(taken_ms);
         let in_all = (self.at_a_time + excused).saturating_sub(self.waited);
         if in_all < self.at_a_time {
-            (now + in_all, "http_write_bytes_per_s")
+            (now + in_all, "http.write_bytes_per_s")
         } else {
-            (now + self.at_a_time, "http_write_timeout_ms")
+            (now + self.at_a_time, "http.write_timeout_ms")
         }
     }
 
@@ -225,18 +225,18 @@ mod tests {
 
     #[test]
     fn a_client_that_takes_nothing_is_given_up() {
-        assert_eq!(given_up(&mut patience(), 1, 11, 1), Some("http_write_timeout_ms"));
+        assert_eq!(given_up(&mut patience(), 1, 11, 1), Some("http.write_timeout_ms"));
         // However much it took before.
         let mut patience = patience();
         assert_eq!(given_up(&mut patience, 1 << 30, 1, 1_000), None);
-        assert_eq!(given_up(&mut patience, 0, 11, 1), Some("http_write_timeout_ms"));
+        assert_eq!(given_up(&mut patience, 0, 11, 1), Some("http.write_timeout_ms"));
     }
 
     #[test]
     fn a_client_that_takes_a_little_now_and_then_is_given_up() {
-        assert_eq!(given_up(&mut patience(), 1, 9, 2), Some("http_write_bytes_per_s"));
+        assert_eq!(given_up(&mut patience(), 1, 9, 2), Some("http.write_bytes_per_s"));
         assert_eq!(given_up(&mut patience(), 90, 1, 90), None);
-        assert_eq!(given_up(&mut patience(), 90, 1, 100), Some("http_write_bytes_per_s"));
+        assert_eq!(given_up(&mut patience(), 90, 1, 100), Some("http.write_bytes_per_s"));
         assert_eq!(given_up(&mut patience(), 100, 1, 100_000), None);
     }
 
@@ -244,7 +244,7 @@ mod tests {
     fn what_lies_in_buffers_before_the_first_wait_excuses_nothing_and_an_answer_starts_anew() {
         let mut patience = patience();
         patience.taken(1 << 30);
-        assert_eq!(given_up(&mut patience, 1, 9, 2), Some("http_write_bytes_per_s"));
+        assert_eq!(given_up(&mut patience, 1, 9, 2), Some("http.write_bytes_per_s"));
         patience.answer_ended();
         assert_eq!(given_up(&mut patience, 1, 9, 1), None);
     }

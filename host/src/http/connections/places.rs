@@ -48,7 +48,7 @@ impl Places {
     /// A place for a connection from `peer`, when there is one.
     pub(super) async fn take(self: &Arc<Self>, peer: IpAddr, metrics: &Metrics) -> Arc<Place> {
         if self.taken().connections.len() >= self.limit {
-            metrics.server_limit_hit("http_connections");
+            metrics.server_limit_hit("http.connections");
         }
         loop {
             if let Some(place) = self.try_take(peer) {

@@ -107,7 +107,9 @@ async fn a_run_has_its_last_attempts_and_all_are_found_by_themselves() {
             opened.store(spec.id, EventKind::AttemptFinished { stage, attempt }).await;
         }
     }
+    assert!(!opened.hit("storage_attempts_shown"));
     let run = opened.storage.run(spec.id).unwrap().unwrap();
+    assert!(opened.hit("storage_attempts_shown"));
     for test in &run.tests {
         assert_eq!(test.attempts.iter().map(|a| a.number).collect::<Vec<_>>(), [4, 5]);
         assert_eq!(test.attempts.total(), 5);
