@@ -249,16 +249,16 @@ pub(super) struct ByBody {
     initiated_by: Option<String>,
 }
 
-/// The longest name of who asks, in bytes; as for a run.
-const MAX_BY_BYTES: usize = 1 << 10;
-
 impl ByBody {
-    fn by(body: &Received) -> Result<Option<String>, ApiError> {
+    /// Bounded as it is where a run is asked for.
+    fn by(api: &Api, body: &Received) -> Result<Option<String>, ApiError> {
         let by = body.json_or_default::<Self>()?.initiated_by;
-        if by.as_ref().is_some_and(|by| by.len() > MAX_BY_BYTES) {
-            let detail = format!("initiated_by has more than {MAX_BY_BYTES} bytes");
-            return Err(ApiError::invalid(detail));
-        }
+        let bounds = &api.app.config.runner.bounds;
+        let checked = bounds.check_text("initiated_by", by.as_deref().unwrap_or_default());
+        checked.map_err(|error| {
+            error.bound().into_iter().for_each(|bound| api.app.metrics.server_limit_hit(bound));
+            ApiError::invalid(error)
+        })?;
         Ok(by)
     }
 }
@@ -278,7 +278,7 @@ pub(super) async fn cancel(
     Path(id): Path<RunId>,
     body: Received,
 ) -> Result<Response, ApiError> {
-    api.app.runner.cancel(id, ByBody::by(&body)?).await?;
+    api.app.runner.cancel(id, ByBody::by(&api, &body)?).await?;
     accepted(&api, id, u64::MAX).await
 }
 
@@ -305,7 +305,7 @@ pub(super) async fn retry(
     key: Idempotency,
     body: Received,
 ) -> Result<Response, ApiError> {
-    let by = ByBody::by(&body)?;
+    let by = ByBody::by(&api, &body)?;
     let seq = api.app.runner.retry(id, by, key.over(&body.bytes)).await?;
     // The same for every request with the same key, however far the run has come.
     accepted(&api, id, seq).await

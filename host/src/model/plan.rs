@@ -135,6 +135,11 @@ impl RunBounds {
         let limit = self.max_planned_attempts;
         if planned <= limit { Ok(()) } else { Err(PlanError::TooManyAttempts { planned, limit }) }
     }
+
+    /// Fails if the text in a field of a request is too long.
+    pub fn check_text(&self, field: &'static str, text: &str) -> Result<(), PlanError> {
+        long(field, text.len(), self.text_bytes)
+    }
 }
 
 /// What exactly a run does. Stored with its first event.
@@ -337,7 +342,7 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
     ];
     let texts = texts.into_iter().filter_map(|(field, text)| Some((field, text?)));
     for (field, text) in texts.chain(tags.map(|tag| ("tags", tag.as_str()))) {
-        long(field, text.len(), bounds.text_bytes)?;
+        bounds.check_text(field, text)?;
     }
     for (name, value) in &request.params {
         if let Some(wrong) = wrong_with_name(name) {

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::clients::{connect, hit};
-use crate::results::assert_says;
+use crate::results::{assert_says, text};
 use crate::steps;
 
 #[tokio::test]
@@ -55,7 +55,13 @@ async fn a_run_that_asks_for_more_than_it_may_is_refused_and_one_that_asks_for_a
     });
     assert_eq!(client.run("noop", &all).await["status"], "passed");
     // Who says nothing gets no more either.
-    assert_eq!(client.run("noop", &json!({})).await["timeout_ms"], 600_000);
+    let run = client.run("noop", &json!({})).await;
+    assert_eq!(run["timeout_ms"], 600_000);
+    for request in ["cancel", "retry"] {
+        let path = format!("/runs/{}/{request}", text(&run["id"]));
+        let answer = client.post(&path, &json!({"initiated_by": "abcdef"})).await;
+        assert_says(&answer.problem(422), &["initiated_by", "5"]);
+    }
 }
 
 /// What the server answers to a request whose body does not come to its end.
