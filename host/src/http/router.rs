@@ -39,6 +39,8 @@ pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRo
         .routes(routes!(runs::read))
         .routes(routes!(runs::read_by_number))
         .routes(routes!(runs::test))
+        .routes(routes!(runs::setup))
+        .routes(routes!(runs::teardown))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::retry))
         .routes(routes!(run_events::follow))

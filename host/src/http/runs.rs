@@ -13,8 +13,10 @@ use super::Api;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query, Received, page};
 use super::idempotency::Idempotency;
-use super::views::{AttemptView, DetailView, List, RunBody, RunSummaryView, RunView, TestView};
-use crate::model::{Name, Run, RunId, RunStatus, Stage, SuiteId};
+use super::views::{
+    AttemptView, DetailView, List, RunBody, RunSummaryView, RunView, StageAttemptsView, TestView,
+};
+use crate::model::{Attempt, Name, Run, RunId, RunStatus, Stage, SuiteId};
 use crate::storage::RunQuery;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -194,7 +196,7 @@ pub(super) async fn read_by_number(
     Ok(Json((&run.ok_or_else(|| ApiError::not_found(missing))?).into()))
 }
 
-/// How many attempts at one test are shown with their details; the last ones, if there are more.
+/// How many attempts at one thing are shown with their details; the last ones, if there are more.
 const MAX_DETAILS: usize = 50;
 
 /// Read a test of a run: all its attempts, the last 50 with their details.
@@ -215,30 +217,70 @@ pub(super) async fn test(
     let run = find(&api, id).await?;
     let missing = || ApiError::not_found(format!("the run {id} has no test {name:?}"));
     let mut test = TestView::without_attempts(run.test(&name).ok_or_else(missing)?);
-    let (stage, up_to) = (Stage::Test(name), run.last_seq);
-    let test = api
-        .ask(move |storage| {
-            let mut attempts = Vec::new();
-            storage.attempts(id, up_to, |of, attempt| {
-                attempts.extend((*of == stage).then(|| attempt.clone()));
-            })?;
-            let with_details = attempts.len().saturating_sub(MAX_DETAILS);
-            for (place, mut attempt) in attempts.into_iter().enumerate() {
-                if place < with_details {
-                    test.attempts.push(AttemptView::from(&attempt));
-                    continue;
-                }
-                // Nothing is stored of an attempt that left nothing behind.
-                let detail = storage.detail(id, &stage, attempt.round, attempt.number)?;
-                let detail = detail.unwrap_or_default();
-                attempt.restore(&detail);
-                let detail = Some(DetailView::of(&detail, false));
-                test.attempts.push(AttemptView { detail, ..AttemptView::from(&attempt) });
-            }
-            Ok(test)
-        })
-        .await?;
+    test.attempts = attempts(&api, &run, Stage::Test(name)).await?;
     Ok(Json(test))
+}
+
+/// Read a run's setup: all attempts at it, the last 50 with their details.
+#[utoipa::path(
+    get, path = "/runs/{id}/setup", tag = "runs", params(("id" = String, Path, format = "uuid")),
+    responses(
+        (status = 200, body = StageAttemptsView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn setup(
+    State(api): State<Api>,
+    Path(id): Path<RunId>,
+) -> Result<Json<StageAttemptsView>, ApiError> {
+    let run = find(&api, id).await?;
+    let missing = || ApiError::not_found(format!("no setup of the run {id} has ended"));
+    let setup = StageAttemptsView::of(&run.setup).ok_or_else(missing)?;
+    Ok(Json(StageAttemptsView { attempts: attempts(&api, &run, Stage::Setup).await?, ..setup }))
+}
+
+/// Read a run's teardown: all attempts at it, the last 50 with their details.
+#[utoipa::path(
+    get, path = "/runs/{id}/teardown", tag = "runs", params(("id" = String, Path, format = "uuid")),
+    responses(
+        (status = 200, body = StageAttemptsView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn teardown(
+    State(api): State<Api>,
+    Path(id): Path<RunId>,
+) -> Result<Json<StageAttemptsView>, ApiError> {
+    let run = find(&api, id).await?;
+    let missing = || ApiError::not_found(format!("no teardown of the run {id} has ended"));
+    let teardown = StageAttemptsView::of(&run.teardown).ok_or_else(missing)?;
+    let attempts = attempts(&api, &run, Stage::Teardown).await?;
+    Ok(Json(StageAttemptsView { attempts, ..teardown }))
+}
+
+/// All attempts at a part of a run, the last of them with their details and whole messages.
+async fn attempts(api: &Api, run: &Run, stage: Stage) -> Result<Vec<AttemptView>, ApiError> {
+    let (id, up_to) = (run.spec.id, run.last_seq);
+    api.ask(move |storage| {
+        let mut attempts = Vec::new();
+        storage.attempts(id, up_to, |of, attempt| {
+            attempts.extend((*of == stage).then(|| attempt.clone()));
+        })?;
+        let with_details = attempts.len().saturating_sub(MAX_DETAILS);
+        let view = |(place, mut attempt): (usize, Attempt)| {
+            if place < with_details {
+                return Ok(AttemptView::from(&attempt));
+            }
+            // Nothing is stored of an attempt that left nothing behind.
+            let detail = storage.detail(id, &stage, attempt.round, attempt.number)?;
+            let detail = detail.unwrap_or_default();
+            attempt.restore(&detail);
+            let detail = Some(DetailView::of(&detail, false));
+            Ok(AttemptView { detail, ..AttemptView::from(&attempt) })
+        };
+        attempts.into_iter().enumerate().map(view).collect()
+    })
+    .await
 }
 
 /// Who asks.
