@@ -70,7 +70,8 @@ async fn code_beyond_its_bound_is_refused() {
 #[tokio::test]
 async fn no_more_wait_than_the_queue_takes() {
     let place = Place::new();
-    let settings = CompileSettings { wall_ms: 200, concurrency: 1, queue: 1, ..Default::default() };
+    let settings =
+        CompileSettings { wall_ms: 1_500, concurrency: 1, queue: 1, ..Default::default() };
     let compiler = place.compiler(place.script(HANGING), settings);
     let components = [1, 2, 3].map(small);
     let errors = join_all(components.iter().map(|bytes| refusal(&compiler, bytes))).await;
@@ -86,7 +87,7 @@ async fn no_more_wait_than_the_queue_takes() {
 #[tokio::test]
 async fn no_more_are_inspected_at_once_than_allowed() {
     let place = Place::new();
-    let settings = CompileSettings { inspect_ms: 200, inspections: 1, ..Default::default() };
+    let settings = CompileSettings { inspect_ms: 1_500, inspections: 1, ..Default::default() };
     let compiler = place.compiler(place.script(HANGING), settings);
     let inspected = join_all([suite(), small(1)].map(|bytes| compiler.inspect(bytes))).await;
     for error in inspected {
