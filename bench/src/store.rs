@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
+use handoff::metrics::Metrics;
 use handoff::model::{
     Counts, Digest, EventKind, PlannedTest, RunId, RunRequest, RunSpec, RunStatus, SuiteId,
 };
@@ -66,8 +67,9 @@ pub(crate) async fn lists_and_start(setup: &Setup) -> Result<()> {
 /// Stores so many finished runs of ten suites, four references and two verdicts.
 async fn fill(dir: &Path, runs: u64) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| anyhow!("failed to {error}");
-    let storage = Storage::open(dir.to_owned(), StorageSettings::default(), Box::new(|_| ()))
-        .map_err(|e| failed(&e))?;
+    let storage =
+        Storage::open(dir.to_owned(), StorageSettings::default(), Metrics::new(), Box::new(|_| ()))
+            .map_err(|e| failed(&e))?;
     let mut receipts = std::collections::VecDeque::new();
     for number in 0..runs {
         let id = RunId::new();

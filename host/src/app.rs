@@ -62,7 +62,8 @@ impl App {
             let hub = Arc::clone(&hub);
             Box::new(move |events: &[_]| hub.stored(events))
         };
-        let storage = Storage::open(config.data_dir.clone(), config.storage.clone(), on_stored)
+        let (data_dir, settings) = (config.data_dir.clone(), config.storage.clone());
+        let storage = Storage::open(data_dir, settings, metrics.clone(), on_stored)
             .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
         let exe = std::env::current_exe().context("failed to find our own executable")?;
         let compiler = Compiler::new(

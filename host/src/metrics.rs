@@ -194,10 +194,10 @@ impl Metrics {
         self.0.declared.limit_hits.with_label_values(&[limit.as_str()]).inc();
     }
 
-    /// A bound of the server itself (not of an attempt) was hit: `queue`, `concurrent_runs`,
-    /// `compile_queue`, `component_bytes`, `compile_memory_bytes` and so on.
-    pub fn server_limit_hit(&self, limit: &'static str) {
-        self.0.declared.limit_hits.with_label_values(&[limit]).inc();
+    /// A bound of the server itself (not of an attempt) was hit, which this setting sets. Its label is the
+    /// setting's key with underscores: `runner_queue` for `runner.queue`.
+    pub fn server_limit_hit(&self, setting: &'static str) {
+        self.0.declared.limit_hits.with_label_values(&[&setting.replace('.', "_")]).inc();
     }
 
     /// An attempt began or, with negative numbers, ended to have slots and memory.
@@ -375,7 +375,11 @@ mod tests {
         }
         assert!(text.contains("# HELP handoff_queue_depth Runs that wait.\n"));
         metrics.limit_hit(Limit::Fuel);
-        assert!(metrics.render().contains("handoff_limit_hits_total{limit=\"fuel\"} 1\n"));
+        metrics.server_limit_hit("http.connections");
+        let text = metrics.render();
+        for limit in ["fuel", "http_connections"] {
+            assert!(text.contains(&format!("handoff_limit_hits_total{{limit=\"{limit}\"}} 1\n")));
+        }
     }
 
     #[test]

@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use handoff::metrics::Metrics;
 use handoff::model::{
     Artifact, Attempt, AttemptDetail, Counts, Digest, EventKind, LogLine, PlannedTest, Policy,
     RunId, RunRequest, RunSpec, RunStatus, Source, Stage, SuiteDescription, SuiteId, SuiteVersion,
@@ -31,7 +32,7 @@ const LIMITED: &[&str] = &["sh", "-c", "trap '' XFSZ; ulimit -f 3000; exec \"$0\
 
 fn open(dir: &Path) -> Result<Storage, StorageError> {
     let settings = StorageSettings { min_free_bytes: 0, ..Default::default() };
-    Storage::open(dir.to_owned(), settings, Box::new(|_| {}))
+    Storage::open(dir.to_owned(), settings, Metrics::new(), Box::new(|_| {}))
 }
 
 fn spec(number: u64) -> RunSpec {
@@ -124,15 +125,7 @@ async fn make_runs(storage: Storage, told: impl Fn(RunId, u64)) -> Arc<StorageEr
 async fn change_policies(storage: &Storage) -> Arc<StorageError> {
     let suite: SuiteId = "team/api".parse().unwrap();
     let component = Bytes::from_static(b"component");
-    let version = SuiteVersion {
-        suite: suite.clone(),
-        digest: Digest::of(&component),
-        description: SuiteDescription::default(),
-        imports: Vec::new(),
-        size_bytes: component.len() as u64,
-        created_at: Timestamp::UNIX_EPOCH,
-        program: None,
-    };
+    let version = version(&suite, &component);
     if let Err(error) = storage.put_version(version, component, None).await {
         return Arc::new(error);
     }
@@ -144,6 +137,34 @@ async fn change_policies(storage: &Storage) -> Arc<StorageError> {
         }
     }
     unreachable!("there are enough numbers")
+}
+
+/// Suites that come and go, two of which always have the same component, until an error.
+async fn change_suites(storage: &Storage) -> Arc<StorageError> {
+    for n in 0_u64.. {
+        let component = Bytes::from(format!("component {}", n / 2));
+        let suite: SuiteId = format!("team/suite-{}", n % 5).parse().unwrap();
+        if let Err(error) = storage.delete_suite(&suite).await {
+            return Arc::new(error);
+        }
+        let version = version(&suite, &component);
+        if let Err(error) = storage.put_version(version, component, None).await {
+            return Arc::new(error);
+        }
+    }
+    unreachable!("there are enough numbers")
+}
+
+fn version(suite: &SuiteId, component: &Bytes) -> SuiteVersion {
+    SuiteVersion {
+        suite: suite.clone(),
+        digest: Digest::of(component),
+        description: SuiteDescription::default(),
+        imports: Vec::new(),
+        size_bytes: component.len() as u64,
+        created_at: Timestamp::UNIX_EPOCH,
+        program: None,
+    }
 }
 
 /// The part of the child: writes until it is killed. By itself, as a test, it writes until its store
@@ -165,6 +186,7 @@ async fn child_writes_until_it_is_stopped() {
         let error = tokio::select! {
             (error, ..) = futures::future::select_all(writers) => error,
             error = change_policies(&storage) => error,
+            error = change_suites(&storage) => error,
         };
         println!("failed to {error}");
         println!("health {:?}", storage.healthy());
@@ -235,8 +257,28 @@ async fn check(storage: &Storage, acknowledged: &HashMap<RunId, u64>) {
             let EventKind::AttemptFinished { stage, attempt } = event.kind else { continue };
             storage.detail(summary.id, &stage, 1, 1).unwrap();
             for artifact in attempt.artifacts {
-                assert!(storage.blob(&artifact.digest).await.unwrap().is_some());
+                assert!(storage.artifact(&artifact.digest).await.unwrap().is_some());
             }
+        }
+    }
+}
+
+/// Looks at the components: each version's is there, and none that neither a version nor a run needs.
+async fn check_components(dir: &Path, storage: &Storage) {
+    let mut needed = HashSet::new();
+    for suite in storage.suites(&page(usize::MAX)).unwrap().items {
+        for version in storage.versions(&suite.suite, &page(usize::MAX)).unwrap().items {
+            assert!(storage.component(&version.digest).await.unwrap().is_some(), "{version:?}");
+            needed.insert(version.digest.hex());
+        }
+    }
+    for run in storage.unfinished().unwrap() {
+        needed.insert(storage.summary(run).unwrap().unwrap().version.hex());
+    }
+    for shelf in std::fs::read_dir(dir.join("components")).unwrap() {
+        for file in std::fs::read_dir(shelf.unwrap().path()).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            assert!(needed.contains(&name), "nobody needs the component {name}");
         }
     }
 }
@@ -272,6 +314,7 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
         child.wait().unwrap();
         let storage = open(dir.path()).unwrap();
         check(&storage, &acknowledged).await;
+        check_components(dir.path(), &storage).await;
         finish_runs(&storage).await;
         storage.close().await.unwrap();
     }
@@ -332,7 +375,8 @@ async fn a_full_disk_is_a_clear_error_and_loses_nothing() {
     let mut settings = StorageSettings { min_free_bytes: 2 << 20, ..Default::default() };
     let mut stored = HashMap::new();
     {
-        let storage = Storage::open(dir.clone(), settings.clone(), Box::new(|_| {})).unwrap();
+        let storage =
+            Storage::open(dir.clone(), settings.clone(), Metrics::new(), Box::new(|_| {})).unwrap();
         let runs = if small.is_some() { u64::MAX } else { 20 };
         for number in 1..=runs {
             let spec = spec(number);
@@ -353,7 +397,7 @@ async fn a_full_disk_is_a_clear_error_and_loses_nothing() {
     }
     // A reserve larger than the disk: nothing new is taken, all of the old can be read.
     settings.min_free_bytes = u64::MAX;
-    let storage = Storage::open(dir.clone(), settings, Box::new(|_| {})).unwrap();
+    let storage = Storage::open(dir.clone(), settings, Metrics::new(), Box::new(|_| {})).unwrap();
     let new = spec(0);
     let refused = storage.append(new.id, queued(&new), None).await.await.unwrap();
     assert!(matches!(*refused.unwrap_err(), StorageError::Full));

@@ -7,6 +7,7 @@ mod cancel;
 mod client;
 mod completions;
 mod component;
+mod excerpt;
 mod exit;
 mod failures;
 mod inspect;

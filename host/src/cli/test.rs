@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::read_file;
 use super::component::{Cache, ProgramArgs, Reader};
+use super::excerpt::shortened;
 use super::exit::{Exit, Failure, counts_as_failure};
 use super::failures::{MAX_TOLD, to_tell, write_failure, write_more};
 use super::progress::Progress;
@@ -161,7 +162,8 @@ impl TestArgs {
         let all = to_tell(&run);
         for failed in all.iter().take(MAX_TOLD) {
             for attempt in &failed.attempts {
-                write_failure(progress.out(), look, suite, failed, attempt)?;
+                let attempt = shortened(attempt, "a report (--report) has them");
+                write_failure(progress.out(), look, suite, failed, &attempt)?;
             }
         }
         write_more(progress.out(), all.len())?;

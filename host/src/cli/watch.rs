@@ -8,8 +8,9 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::client::{Client, Lines};
+use super::excerpt::Excerpt;
 use super::exit::{Exit, Failure, counts_as_failure};
-use super::failures::{MAX_TOLD, to_tell, write_failure, write_more};
+use super::failures::{Failed, MAX_TOLD, to_tell, write_failure, write_more};
 use super::progress::Progress;
 use super::signals::Interrupts;
 use super::terminal::Look;
@@ -19,7 +20,7 @@ use crate::model::{Attempt, LogLine, Run, RunEvent, RunId, Stage};
 /// How often time is told to pass.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-/// A test of a run, as far as it is told of here.
+/// A part of a run, as far as it is told of here.
 #[derive(Deserialize)]
 struct Tried {
     attempts: Vec<AttemptView>,
@@ -103,7 +104,7 @@ impl Watch<'_> {
         let suite = run.spec.suite.name.as_str();
         for failed in all.iter().take(MAX_TOLD) {
             // What the events told is told even if the rest cannot be had.
-            let detailed = self.detailed(&failed.stage).await.unwrap_or_default();
+            let detailed = self.detailed(failed).await.unwrap_or_default();
             for attempt in &failed.attempts {
                 let same = |a: &&Attempt| (a.round, a.number) == (attempt.round, attempt.number);
                 let attempt = detailed.iter().find(same).unwrap_or(attempt);
@@ -113,22 +114,37 @@ impl Watch<'_> {
         Ok(write_more(out, all.len())?)
     }
 
-    /// The attempts of a test with all that they left behind.
-    async fn detailed(&self, stage: &Stage) -> Result<Vec<Attempt>, Failure> {
-        let Stage::Test(name) = stage else { return Ok(Vec::new()) };
+    /// Failed attempts with what they left behind. Of setup and teardown without their log, which cannot be
+    /// asked for alone.
+    async fn detailed(&self, failed: &Failed<'_>) -> Result<Vec<Attempt>, Failure> {
         let id = self.run.to_string();
-        let test: Tried = self.client.get(&["runs", &id, "tests", name], &[]).await?;
-        let mut attempts: Vec<Attempt> = test.attempts.into_iter().map(Into::into).collect();
+        let path = match &failed.stage {
+            Stage::Setup => vec!["runs", &id, "setup"],
+            Stage::Teardown => vec!["runs", &id, "teardown"],
+            Stage::Test(name) => vec!["runs", &id, "tests", name],
+        };
+        let tried: Tried = self.client.get(&path, &[]).await?;
+        let has_failed = |attempt: &Attempt| {
+            let same = |a: &&Attempt| (a.round, a.number) == (attempt.round, attempt.number);
+            failed.attempts.iter().any(same)
+        };
+        let attempts = tried.attempts.into_iter().map(Attempt::from).filter(has_failed);
+        let mut attempts: Vec<_> = attempts.collect();
+        let Stage::Test(name) = &failed.stage else { return Ok(attempts) };
+        let mut logs: Vec<_> = attempts.iter().map(|_| Excerpt::default()).collect();
         let request = self.client.request(Method::GET, &["runs", &id, "logs"]);
         let request = request.query(&[("test", name.as_str()), ("format", "json")]);
         let mut lines = Lines::of(self.client.send(request).await?);
         while let Some(line) = lines.next().await? {
             let record: LogRecordView = super::client::parse(&line)?;
-            let written = |a: &&mut Attempt| (a.round, a.number) == (record.round, record.attempt);
-            if let Some(attempt) = attempts.iter_mut().find(written) {
-                let line = LogLine::from(record.line);
-                attempt.detail.get_or_insert_default().log.push(line);
+            let written = |a: &Attempt| (a.round, a.number) == (record.round, record.attempt);
+            if let Some(place) = attempts.iter().position(written) {
+                logs[place].push(LogLine::from(record.line));
             }
+        }
+        let rest = format!("`handoff logs {id}` shows them");
+        for (attempt, log) in attempts.iter_mut().zip(logs) {
+            attempt.detail.get_or_insert_default().log = log.told(&rest);
         }
         Ok(attempts)
     }

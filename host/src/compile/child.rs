@@ -22,17 +22,6 @@ const MEMORY: &str = "compile.memory_bytes";
 const COMPILED: &str = "compile.compiled_bytes";
 const INSPECT: &str = "compile.inspect_ms";
 
-/// The metric label of one of these limits.
-pub(super) fn label(limit: &str) -> &'static str {
-    match limit {
-        WALL => "compile_wall_ms",
-        CPU => "compile_cpu_ms",
-        MEMORY => "compile_memory_bytes",
-        COMPILED => "compiled_bytes",
-        _ => "inspect_ms",
-    }
-}
-
 /// How much of the child's stderr is kept.
 const STDERR_BYTES: u64 = 8 << 10;
 

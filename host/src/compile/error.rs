@@ -101,8 +101,8 @@ pub enum Rejection {
     },
     /// A bound of [`Structure`](super::Structure) is exceeded.
     #[error(
-        "accept it: it has more {bound} than the {limit} that this server takes \
-         (compile.structure.{})", bound.name()
+        "accept it: it has more {bound} than the {limit} that this server takes ({})",
+        bound.setting()
     )]
     TooComplex {
         /// Which bound.
@@ -166,16 +166,16 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// The setting's name, also a metric label.
-    pub fn name(self) -> &'static str {
+    /// The setting.
+    pub fn setting(self) -> &'static str {
         match self {
-            Self::Nesting => "nesting",
-            Self::Modules => "modules",
-            Self::Instances => "instances",
-            Self::Functions => "functions",
-            Self::Types => "types",
-            Self::Names => "names",
-            Self::NameBytes => "name_bytes",
+            Self::Nesting => "compile.structure.nesting",
+            Self::Modules => "compile.structure.modules",
+            Self::Instances => "compile.structure.instances",
+            Self::Functions => "compile.structure.functions",
+            Self::Types => "compile.structure.types",
+            Self::Names => "compile.structure.names",
+            Self::NameBytes => "compile.structure.name_bytes",
         }
     }
 }

@@ -45,7 +45,7 @@ pub use worker::worker_main;
 
 use crate::metrics::Metrics;
 use crate::model::Digest;
-use crate::wasm::Engines;
+use crate::wasm::{Engines, refused_by_pools};
 use cache::{Cache, EngineId, Entry, Found};
 use error::shown;
 use lru::Lru;
@@ -145,8 +145,8 @@ impl Compiler {
             exe,
             engine_ids,
             cache,
-            inspections: Lane::new(settings.inspections, settings.queue, "inspect_queue"),
-            compilations: Lane::new(settings.concurrency, settings.queue, "compile_queue"),
+            inspections: Lane::new(settings.inspections, settings.queue, "compile.inspections"),
+            compilations: Lane::new(settings.concurrency, settings.queue, "compile.concurrency"),
             state: Mutex::new(state),
             settings,
             engines,
@@ -271,10 +271,18 @@ impl Inner {
     /// Loads what the child made, and keeps it on disk.
     fn take_in(&self, key: Key, code: &Trusted) -> Result<Loaded, CompileError> {
         let (component, symbols) = code.load(self.engines.get(key.metered)).map_err(|error| {
-            CompileError::Failed(shown(&format!("the engine refuses it: {error:#}")))
+            let why = format!("{error:#}");
+            match refused_by_pools(&why) {
+                Some(setting) => {
+                    self.metrics.server_limit_hit(setting);
+                    let why = format!("the engine refuses it (setting `{setting}`): {why}");
+                    CompileError::Failed(shown(&why))
+                }
+                None => CompileError::Failed(shown(&format!("the engine refuses it: {why}"))),
+            }
         })?;
         if let Some(LeftOut { bytes, limit }) = symbols.left_out() {
-            self.metrics.server_limit_hit("debug_bytes");
+            self.metrics.server_limit_hit("compile.debug_bytes");
             let digest = key.digest;
             tracing::warn!(%digest, bytes, limit, "a component's debug information is not used");
         }
@@ -328,12 +336,12 @@ impl Inner {
 
     fn count(&self, error: &CompileError) {
         match error {
-            CompileError::Limit { name, .. } => self.metrics.server_limit_hit(child::label(name)),
+            CompileError::Limit { name, .. } => self.metrics.server_limit_hit(name),
             CompileError::Rejected(Rejection::TooLarge { .. }) => {
-                self.metrics.server_limit_hit("component_bytes");
+                self.metrics.server_limit_hit("compile.component_bytes");
             }
             CompileError::Rejected(Rejection::TooComplex { bound, .. }) => {
-                self.metrics.server_limit_hit(bound.name());
+                self.metrics.server_limit_hit(bound.setting());
             }
             _ => {}
         }
@@ -368,21 +376,25 @@ fn loaded(key: Key, component: Component, symbols: Symbols) -> Loaded {
 struct Lane {
     room: Semaphore,
     turns: Semaphore,
-    limit: &'static str,
+    /// The setting that says how many.
+    setting: &'static str,
 }
 
 impl Lane {
-    fn new(at_once: usize, waiting: usize, limit: &'static str) -> Self {
+    fn new(at_once: usize, waiting: usize, setting: &'static str) -> Self {
         let at_once = at_once.max(1);
-        Self { room: Semaphore::new(at_once + waiting), turns: Semaphore::new(at_once), limit }
+        Self { room: Semaphore::new(at_once + waiting), turns: Semaphore::new(at_once), setting }
     }
 
     /// Waits for a turn, unless too many wait already. Held until the permits are dropped.
     async fn turn(&self, metrics: &Metrics) -> Result<[SemaphorePermit<'_>; 2], CompileError> {
         let Ok(room) = self.room.try_acquire() else {
-            metrics.server_limit_hit(self.limit);
+            metrics.server_limit_hit("compile.queue");
             return Err(CompileError::Busy);
         };
+        if self.turns.available_permits() == 0 {
+            metrics.server_limit_hit(self.setting);
+        }
         let turn = self.turns.acquire().await.context("take a turn")?;
         Ok([turn, room])
     }

@@ -72,6 +72,10 @@ const MAY_BE_ZERO: &[&str] = &[
 
 /// The most of some numbers, with the reason where it is not plain.
 const AT_MOST: &[(&str, u64)] = &[
+    // Room for as many is made at each request.
+    ("http.headers", 10_000),
+    // hyper reads no longer one.
+    ("http.uri_bytes", 65_534),
     // wasmtime's pool is given the sum of these at once.
     ("sandbox.concurrent_attempts", 100_000),
     // What is 32 bits wide cannot address more.
@@ -134,11 +138,59 @@ impl Config {
             ("runner.bounds.max_attempts", bounds.max_attempts.into()),
             &is_set,
         )?;
+        self.beside_others(&is_set)?;
         for suite in &self.suites {
             self.validate_policy(&suite.policy).map_err(|invalid| Invalid {
                 key: format!("suites.policy.{} of {}", invalid.key, suite.file.display()),
                 ..invalid
             })?;
+        }
+        Ok(())
+    }
+
+    /// Bounds that another bound makes void.
+    fn beside_others(&self, is_set: &impl Fn(&str) -> bool) -> Result<(), Invalid> {
+        let Self { http, compile, sandbox, .. } = self;
+        // What would be refused as too much at present, however often it is tried again. So a default
+        // does not give way here.
+        for (bound, cap) in [
+            (
+                ("http.body_bytes", http.body_bytes),
+                ("http.body_memory_bytes", http.body_memory_bytes),
+            ),
+            (
+                ("compile.component_bytes", compile.component_bytes),
+                ("http.upload_memory_bytes", http.upload_memory_bytes),
+            ),
+        ] {
+            at_most(bound, cap, is_set)?;
+            at_least(cap, bound)?;
+        }
+        let upload = ("http.upload_timeout_ms", http.upload_timeout_ms);
+        let child = ("compile.memory_bytes", compile.memory_bytes);
+        let slots = "what sandbox.concurrent_attempts makes room for";
+        for (bound, cap) in [
+            (("http.uri_bytes", http.uri_bytes), ("http.head_bytes", http.head_bytes)),
+            (("http.body_timeout_ms", http.body_timeout_ms), upload),
+            (("compile.inspect_ms", compile.inspect_ms), upload),
+            (("compile.wall_ms", compile.wall_ms), upload),
+            (("sandbox.describe_timeout_ms", sandbox.describe_timeout_ms), upload),
+            (("compile.component_bytes", compile.component_bytes), child),
+            (("compile.compiled_bytes", compile.compiled_bytes), child),
+            (
+                ("http.reports", http.reports as u64),
+                ("http.open_reports", http.open_reports as u64),
+            ),
+            (
+                ("sandbox.memories_per_component", sandbox.memories_per_component.into()),
+                (slots, sandbox.memories_in_all().into()),
+            ),
+            (
+                ("sandbox.tables_per_component", sandbox.tables_per_component.into()),
+                (slots, sandbox.tables_in_all().into()),
+            ),
+        ] {
+            at_most(bound, cap, is_set)?;
         }
         Ok(())
     }
@@ -225,6 +277,15 @@ fn at_most(
     Err(Invalid { key: key.to_owned(), message })
 }
 
+/// Checks that a cap that somebody set is not below what it caps, which nobody set.
+fn at_least((cap, most): (&str, u64), (key, number): (&str, u64)) -> Result<(), Invalid> {
+    if most >= number {
+        return Ok(());
+    }
+    let message = format!("{most} is below {key}, which is {number}: raise it, or lower that");
+    Err(Invalid { key: cap.to_owned(), message })
+}
+
 /// Whether a policy sets the limit that is called `limits.NAME` in it.
 fn sets(patch: &LimitsPatch, field: &str) -> bool {
     let patch = serde_json::to_value(patch).unwrap_or_default();
@@ -289,11 +350,93 @@ mod tests {
     }
 
     #[test]
+    fn what_another_setting_makes_void_is_refused() {
+        let cases: &[Case] = &[
+            (
+                |c| c.http.body_bytes = (64 << 20) + 1,
+                "http.body_bytes: 67108865 is above http.body_memory_bytes, which is 67108864: lower \
+                 it, or raise that",
+            ),
+            (
+                |c| c.compile.component_bytes = (256 << 20) + 1,
+                "compile.component_bytes: 268435457 is above http.upload_memory_bytes",
+            ),
+            (
+                |c| (c.compile.component_bytes, c.compile.memory_bytes) = (2 << 20, 1 << 20),
+                "compile.component_bytes: 2097152 is above compile.memory_bytes",
+            ),
+            (
+                |c| c.compile.compiled_bytes = 4 << 30,
+                "compile.compiled_bytes: 4294967296 is above compile.memory_bytes",
+            ),
+            (|c| c.http.uri_bytes = 65_535, "http.uri_bytes: 65535 cannot be"),
+            (|c| c.http.head_bytes = 100, "http.uri_bytes: 8192 is above http.head_bytes"),
+            (
+                |c| c.http.body_timeout_ms = 600_001,
+                "http.body_timeout_ms: 600001 is above http.upload_timeout_ms",
+            ),
+            (
+                |c| c.compile.inspect_ms = 600_001,
+                "compile.inspect_ms: 600001 is above http.upload_t",
+            ),
+            (
+                |c| c.compile.wall_ms = 600_001,
+                "compile.wall_ms: 600001 is above http.upload_timeout_ms",
+            ),
+            (
+                |c| c.sandbox.describe_timeout_ms = 600_001,
+                "sandbox.describe_timeout_ms: 600001 is above http.upload_timeout_ms",
+            ),
+            (|c| c.http.reports = 65, "http.reports: 65 is above http.open_reports, which is 64"),
+            (
+                |c| c.sandbox.memories_per_component = 513,
+                "sandbox.memories_per_component: 513 is above what sandbox.concurrent_attempts makes \
+                 room for, which is 512",
+            ),
+            (
+                |c| c.sandbox.tables_per_component = 2_049,
+                "sandbox.tables_per_component: 2049 is above what sandbox.concurrent_attempts",
+            ),
+        ];
+        for (change, words) in cases {
+            let told = with(change).unwrap_err();
+            assert!(told.starts_with(words), "{told}");
+        }
+    }
+
+    #[test]
     fn a_default_gives_way_to_a_lower_cap() {
         let mut config = Config::default();
         config.sandbox.max_memory_bytes = 1 << 20;
         assert!(config.validate(|key| key == "sandbox.max_memory_bytes").is_ok());
         assert!(config.validate(|key| key == "sandbox.limits.memory_bytes").is_err());
+    }
+
+    #[test]
+    fn a_cap_under_which_nothing_would_ever_be_taken_is_refused_beside_a_default() {
+        let cases: &[(&str, Case)] = &[
+            (
+                "http.body_memory_bytes",
+                (
+                    |c| c.http.body_memory_bytes = 1 << 19,
+                    "http.body_memory_bytes: 524288 is below http.body_bytes, which is 1048576: raise \
+                     it, or lower that",
+                ),
+            ),
+            (
+                "http.upload_memory_bytes",
+                (
+                    |c| c.http.upload_memory_bytes = 4 << 20,
+                    "http.upload_memory_bytes: 4194304 is below compile.component_bytes",
+                ),
+            ),
+        ];
+        for (set, (change, words)) in cases {
+            let mut config = Config::default();
+            change(&mut config);
+            let told = config.validate(|key| key == *set).unwrap_err().to_string();
+            assert!(told.starts_with(words), "{told}");
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) async fn read(
     };
     let missing = || ApiError::not_found(format!("the run {id} has no artifact {which:?}"));
     let found = all.into_iter().find(wanted).ok_or_else(missing)?.artifact;
-    let content = api.app.storage.blob(&found.digest).await?.ok_or_else(missing)?;
+    let content = api.app.storage.artifact(&found.digest).await?.ok_or_else(missing)?;
     let headers = [
         (header::CONTENT_TYPE, media_type(&found.media_type)),
         (header::CONTENT_DISPOSITION, attachment(&found.name)),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -20,6 +20,7 @@ use tower_http::request_id::RequestId;
 use utoipa::ToSchema;
 
 use crate::compile::CompileError;
+use crate::metrics::Metrics;
 use crate::model::PlanError;
 use crate::runner::{ControlError, DescribeError, SubmitError, UploadError};
 use crate::storage::StorageError;
@@ -51,6 +52,8 @@ pub(super) enum Kind {
     TooSlow,
     Conflict,
     TooLarge,
+    UriTooLong,
+    HeadTooLarge,
     UnsupportedMediaType,
     Invalid,
     NothingMatches,
@@ -83,6 +86,14 @@ impl Kind {
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large")
             }
+            Self::UriTooLong => {
+                (StatusCode::URI_TOO_LONG, "uri-too-long", "The request's address is too long")
+            }
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The request's headers are too large",
+            ),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -159,13 +170,15 @@ pub(crate) struct ApiError {
     kind: Kind,
     detail: String,
     retry_after: Option<Duration>,
+    /// The setting of a bound that is counted when this is answered.
+    bound: Option<&'static str>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl ApiError {
     /// A problem of the client's making, in words that tell what to do.
     pub(super) fn new(kind: Kind, detail: impl fmt::Display) -> Self {
-        Self { kind, detail: detail.to_string(), retry_after: None, cause: None }
+        Self { kind, detail: detail.to_string(), retry_after: None, bound: None, cause: None }
     }
 
     /// There is no such thing.
@@ -197,6 +210,14 @@ impl ApiError {
         )
     }
 
+    /// The answer did not begin within the time that a setting gives.
+    pub(super) fn timed_out(setting: &'static str) -> Self {
+        let detail = format!(
+            "the answer took longer than the server allows (setting `{setting}`); try again"
+        );
+        Self { bound: Some(setting), ..Self::unavailable(detail) }
+    }
+
     /// The server cannot do it at present.
     pub(super) fn unavailable(detail: impl fmt::Display) -> Self {
         Self { retry_after: Some(RETRY_AFTER), ..Self::new(Kind::Unavailable, detail) }
@@ -220,7 +241,11 @@ fn header_number(number: u128) -> HeaderValue {
 }
 
 /// Gives every answer of status 400 or above its body.
-pub(super) async fn render(request: Request, next: Next) -> Response {
+pub(super) async fn render(
+    State(metrics): State<Metrics>,
+    request: Request,
+    next: Next,
+) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
     let request_id = id.and_then(|id| id.header_value().to_str().ok().map(str::to_owned));
     let mut response = next.run(request).await;
@@ -232,6 +257,9 @@ pub(super) async fn render(request: Request, next: Next) -> Response {
         let (kind, detail) = Kind::of(status);
         ApiError::new(kind, detail)
     });
+    if let Some(bound) = error.bound {
+        metrics.server_limit_hit(bound);
+    }
     let (status, word, title) = error.kind.facts();
     if status.is_server_error() {
         let cause = error.cause.as_deref().map(chain);
@@ -319,9 +347,9 @@ impl From<ControlError> for ApiError {
             ControlError::Ended(status) => {
                 Self::new(Kind::Conflict, format!("the run has already ended: {}", status.as_str()))
             }
-            ControlError::NotEnded | ControlError::NothingToRetry => {
-                Self::new(Kind::Conflict, error)
-            }
+            ControlError::NotEnded
+            | ControlError::NothingToRetry
+            | ControlError::VersionDeleted(_) => Self::new(Kind::Conflict, error),
             ControlError::Submit(error) => error.into(),
         }
     }

@@ -72,8 +72,6 @@ pub(super) struct BodyLimit {
     pub(super) bytes: u64,
     /// What an operator sets to change it.
     pub(super) setting: &'static str,
-    /// What it is called in metrics.
-    pub(super) metric: &'static str,
     /// Which memory they take.
     pub(super) memory: Memory,
 }
@@ -94,27 +92,21 @@ impl Memory {
     }
 
     fn exhausted(self, metrics: &Metrics) -> ApiError {
-        let (metric, detail) = match self {
-            Self::Json => (
-                "http_body_memory_bytes",
-                "too much is being sent at once (setting `http.body_memory_bytes`); try again in a \
-                 moment",
-            ),
-            Self::Uploads => (
-                "http_upload_memory_bytes",
-                "too much is being uploaded at once (setting `http.upload_memory_bytes`); try again \
-                 in a moment",
-            ),
+        let (setting, what) = match self {
+            Self::Json => ("http.body_memory_bytes", "sent"),
+            Self::Uploads => ("http.upload_memory_bytes", "uploaded"),
         };
-        metrics.server_limit_hit(metric);
-        ApiError::unavailable(detail)
+        metrics.server_limit_hit(setting);
+        ApiError::unavailable(format!(
+            "too much is being {what} at once (setting `{setting}`); try again in a moment"
+        ))
     }
 }
 
 impl BodyLimit {
     fn exceeded(self, metrics: &Metrics) -> ApiError {
-        metrics.server_limit_hit(self.metric);
         let Self { bytes, setting, .. } = self;
+        metrics.server_limit_hit(setting);
         let detail = format!("the body is larger than the {bytes} bytes that this server takes");
         ApiError::new(Kind::TooLarge, format!("{detail} here (setting `{setting}`)"))
     }
@@ -137,7 +129,7 @@ impl FromRequest<Api> for Received {
         let limit = Duration::from_millis(api.app.config.http.body_timeout_ms);
         let reading = read(request.into_body(), size, size.memory.of(api), &api.app.metrics);
         let read = tokio::time::timeout(limit, reading).await.map_err(|_| {
-            api.app.metrics.server_limit_hit("http_body_timeout_ms");
+            api.app.metrics.server_limit_hit("http.body_timeout_ms");
             let detail =
                 format!("the body did not arrive within {}", humantime::Duration::from(limit));
             ApiError::new(Kind::TooSlow, format!("{detail} (setting `http.body_timeout_ms`)"))
@@ -261,8 +253,7 @@ mod tests {
         assert!(received(None, "").json_or_default::<RunBody>().is_ok());
     }
 
-    const LIMIT: BodyLimit =
-        BodyLimit { bytes: 10, setting: "a.b", metric: "a_b", memory: Memory::Json };
+    const LIMIT: BodyLimit = BodyLimit { bytes: 10, setting: "a.b", memory: Memory::Json };
 
     #[tokio::test]
     async fn bodies_take_memory_until_they_are_dropped() {

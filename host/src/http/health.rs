@@ -37,7 +37,11 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, ApiErr
     get, path = "/metrics", tag = "server",
     responses((status = 200, body = String, content_type = "text/plain; version=0.0.4")),
 )]
-pub(super) async fn metrics(State(api): State<Api>) -> ([(HeaderName, &'static str); 1], String) {
+pub(super) async fn metrics(
+    State(api): State<Api>,
+) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
+    let disk_bytes = api.ask(|storage| Ok(storage.disk_bytes())).await?;
+    api.app.metrics.disk_bytes(disk_bytes);
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, api.app.metrics.render())
+    Ok((kind, api.app.metrics.render()))
 }

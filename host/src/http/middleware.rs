@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::HttpBody;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state, map_request};
+use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -24,8 +24,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
-use super::HttpSettings;
 use super::error::{ApiError, Kind, render};
+use super::{HttpSettings, head};
 use crate::metrics::Metrics;
 
 /// Every layer, from the outermost to the innermost.
@@ -36,13 +36,14 @@ pub(super) fn around(
     loopback: bool,
 ) -> Router {
     let origins = Arc::new(Origins::new(settings, loopback));
+    let head = (settings.uri_bytes, metrics.clone());
     let layers = ServiceBuilder::new()
         .layer(map_request(drop_odd_request_id))
         .layer(SetRequestIdLayer::x_request_id(NewRequestId))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetSensitiveRequestHeadersLayer::new(SENSITIVE))
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
-        .layer(from_fn_with_state(metrics, measure))
+        .layer(from_fn_with_state(metrics.clone(), measure))
         .layer(response_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(response_header(header::X_FRAME_OPTIONS, "DENY"))
         .layer(response_header(header::REFERRER_POLICY, "no-referrer"))
@@ -50,8 +51,9 @@ pub(super) fn around(
         .layer(response_header(header::CACHE_CONTROL, "no-store"))
         .layer(origins.cors())
         .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(MayWait)))
-        .layer(from_fn(render))
+        .layer(from_fn_with_state(metrics, render))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(head, head::check))
         .layer(from_fn_with_state(origins, guard));
     router.layer(layers)
 }
@@ -63,6 +65,16 @@ const SENSITIVE: [HeaderName; 3] =
 /// An answer must have begun within so many milliseconds.
 pub(super) fn time(ms: u64) -> TimeoutLayer {
     TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_millis(ms))
+}
+
+/// Says of an answer that did not begin in time which setting gives the time. A handler's own refusals have
+/// their reason already.
+pub(super) async fn timed_out(State(setting): State<&'static str>, response: Response) -> Response {
+    let has_reason = response.extensions().get::<ApiError>().is_some();
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE && !has_reason {
+        return ApiError::timed_out(setting).into_response();
+    }
+    response
 }
 
 /// Sets a header that a handler did not set itself.

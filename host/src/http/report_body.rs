@@ -36,7 +36,7 @@ impl Places {
     /// A place for a report that begins, when there is one.
     pub(super) async fn open(&self, metrics: &Metrics) -> Result<OwnedSemaphorePermit, ApiError> {
         if self.begun.available_permits() == 0 {
-            metrics.server_limit_hit("http_open_reports");
+            metrics.server_limit_hit("http.open_reports");
         }
         self.begun.clone().acquire_owned().await.map_err(ApiError::internal)
     }
@@ -65,7 +65,7 @@ impl Report {
         limit: Duration,
     ) -> Result<(Self, impl Stream<Item = io::Result<Bytes>> + use<>), ApiError> {
         if places.working.available_permits() == 0 {
-            metrics.server_limit_hit("http_reports");
+            metrics.server_limit_hit("http.reports");
         }
         let working = places.working.clone().acquire_owned().await.map_err(ApiError::internal)?;
         let (sender, chunks) = mpsc::channel(CHUNKS);
@@ -116,7 +116,7 @@ impl io::Write for Report {
         let (runtime, deadline) = (self.runtime.clone(), self.deadline);
         let sent = runtime.block_on(tokio::time::timeout_at(deadline, self.send(chunk)));
         sent.unwrap_or_else(|_| {
-            self.metrics.server_limit_hit("http_report_timeout_ms");
+            self.metrics.server_limit_hit("http.report_timeout_ms");
             Err(io::ErrorKind::TimedOut.into())
         })?;
         Ok(data.len())

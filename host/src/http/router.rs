@@ -1,6 +1,7 @@
 //! All routes on one screen. Each is declared once, with its handler, and is in the OpenAPI document by
 //! that: nothing here is added by `.route`.
 
+use axum::middleware::map_response_with_state;
 use axum::{Extension, Router};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -10,24 +11,24 @@ use super::{
     run_events, runs, schedules, suites,
 };
 use extract::{BodyLimit, Memory};
-use middleware::time;
+use middleware::{time, timed_out};
 
 /// Every route, with its bounds on body and time.
 pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRouter<Api> {
     let json = Extension(BodyLimit {
         bytes: settings.body_bytes,
         setting: "http.body_bytes",
-        metric: "http_body_bytes",
         memory: Memory::Json,
     });
     let component = Extension(BodyLimit {
         bytes: component_bytes,
         setting: "compile.component_bytes",
-        metric: "component_bytes",
         memory: Memory::Uploads,
     });
     let short = settings.request_timeout_ms;
     let waiting = short + settings.max_wait_ms;
+    let told = map_response_with_state("http.request_timeout_ms", timed_out);
+    let upload_told = map_response_with_state("http.upload_timeout_ms", timed_out);
     let quick = OpenApiRouter::new()
         .routes(routes!(suites::list))
         .routes(routes!(suites::read, suites::delete))
@@ -38,6 +39,8 @@ pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRo
         .routes(routes!(runs::read))
         .routes(routes!(runs::read_by_number))
         .routes(routes!(runs::test))
+        .routes(routes!(runs::setup))
+        .routes(routes!(runs::teardown))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::retry))
         .routes(routes!(run_events::follow))
@@ -52,18 +55,25 @@ pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRo
         .routes(routes!(schedules::trigger))
         .routes(routes!(schedules::history))
         .layer(time(short))
+        .layer(told.clone())
         .layer(json);
-    let run = OpenApiRouter::new().routes(routes!(runs::create)).layer(time(waiting)).layer(json);
+    let run = OpenApiRouter::new()
+        .routes(routes!(runs::create))
+        .layer(time(waiting))
+        .layer(told.clone())
+        .layer(json);
     let upload = OpenApiRouter::new()
         .routes(routes!(suites::upload))
         .layer(time(settings.upload_timeout_ms))
+        .layer(upload_told)
         .layer(component);
     let root = OpenApiRouter::new()
         .routes(routes!(openapi::read))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
-        .layer(time(short));
+        .layer(time(short))
+        .layer(told);
     OpenApiRouter::with_openapi(openapi::head())
         .merge(root)
         .nest("/api/v1", quick.merge(run).merge(upload))

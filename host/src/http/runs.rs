@@ -13,8 +13,10 @@ use super::Api;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query, Received, page};
 use super::idempotency::Idempotency;
-use super::views::{AttemptView, DetailView, List, RunBody, RunSummaryView, RunView, TestView};
-use crate::model::{Name, Run, RunId, RunStatus, Stage, SuiteId};
+use super::views::{
+    AttemptView, DetailView, List, RunBody, RunSummaryView, RunView, StageAttemptsView, TestView,
+};
+use crate::model::{Attempt, Name, Run, RunId, RunStatus, Stage, SuiteId};
 use crate::storage::RunQuery;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -83,7 +85,11 @@ pub(super) fn location(id: RunId) -> String {
 
 /// Returns when the run has ended, the time is over, or the server is about to stop.
 async fn wait_for(api: &Api, id: RunId, wait: Duration) {
-    let wait = wait.min(Duration::from_millis(api.app.config.http.max_wait_ms));
+    let most = Duration::from_millis(api.app.config.http.max_wait_ms);
+    if wait > most {
+        api.app.metrics.server_limit_hit("http.max_wait_ms");
+    }
+    let wait = wait.min(most);
     let Some(ended) = api.app.runner.ended(id) else { return };
     tokio::select! {
         () = ended.cancelled() => {}
@@ -190,7 +196,7 @@ pub(super) async fn read_by_number(
     Ok(Json((&run.ok_or_else(|| ApiError::not_found(missing))?).into()))
 }
 
-/// How many attempts at one test are shown with their details; the last ones, if there are more.
+/// How many attempts at one thing are shown with their details; the last ones, if there are more.
 const MAX_DETAILS: usize = 50;
 
 /// Read a test of a run: all its attempts, the last 50 with their details.
@@ -211,30 +217,70 @@ pub(super) async fn test(
     let run = find(&api, id).await?;
     let missing = || ApiError::not_found(format!("the run {id} has no test {name:?}"));
     let mut test = TestView::without_attempts(run.test(&name).ok_or_else(missing)?);
-    let (stage, up_to) = (Stage::Test(name), run.last_seq);
-    let test = api
-        .ask(move |storage| {
-            let mut attempts = Vec::new();
-            storage.attempts(id, up_to, |of, attempt| {
-                attempts.extend((*of == stage).then(|| attempt.clone()));
-            })?;
-            let with_details = attempts.len().saturating_sub(MAX_DETAILS);
-            for (place, mut attempt) in attempts.into_iter().enumerate() {
-                if place < with_details {
-                    test.attempts.push(AttemptView::from(&attempt));
-                    continue;
-                }
-                // Nothing is stored of an attempt that left nothing behind.
-                let detail = storage.detail(id, &stage, attempt.round, attempt.number)?;
-                let detail = detail.unwrap_or_default();
-                attempt.restore(&detail);
-                let detail = Some(DetailView::of(&detail, false));
-                test.attempts.push(AttemptView { detail, ..AttemptView::from(&attempt) });
-            }
-            Ok(test)
-        })
-        .await?;
+    test.attempts = attempts(&api, &run, Stage::Test(name)).await?;
     Ok(Json(test))
+}
+
+/// Read a run's setup: all attempts at it, the last 50 with their details.
+#[utoipa::path(
+    get, path = "/runs/{id}/setup", tag = "runs", params(("id" = String, Path, format = "uuid")),
+    responses(
+        (status = 200, body = StageAttemptsView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn setup(
+    State(api): State<Api>,
+    Path(id): Path<RunId>,
+) -> Result<Json<StageAttemptsView>, ApiError> {
+    let run = find(&api, id).await?;
+    let missing = || ApiError::not_found(format!("no setup of the run {id} has ended"));
+    let setup = StageAttemptsView::of(&run.setup).ok_or_else(missing)?;
+    Ok(Json(StageAttemptsView { attempts: attempts(&api, &run, Stage::Setup).await?, ..setup }))
+}
+
+/// Read a run's teardown: all attempts at it, the last 50 with their details.
+#[utoipa::path(
+    get, path = "/runs/{id}/teardown", tag = "runs", params(("id" = String, Path, format = "uuid")),
+    responses(
+        (status = 200, body = StageAttemptsView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn teardown(
+    State(api): State<Api>,
+    Path(id): Path<RunId>,
+) -> Result<Json<StageAttemptsView>, ApiError> {
+    let run = find(&api, id).await?;
+    let missing = || ApiError::not_found(format!("no teardown of the run {id} has ended"));
+    let teardown = StageAttemptsView::of(&run.teardown).ok_or_else(missing)?;
+    let attempts = attempts(&api, &run, Stage::Teardown).await?;
+    Ok(Json(StageAttemptsView { attempts, ..teardown }))
+}
+
+/// All attempts at a part of a run, the last of them with their details and whole messages.
+async fn attempts(api: &Api, run: &Run, stage: Stage) -> Result<Vec<AttemptView>, ApiError> {
+    let (id, up_to) = (run.spec.id, run.last_seq);
+    api.ask(move |storage| {
+        let mut attempts = Vec::new();
+        storage.attempts(id, up_to, |of, attempt| {
+            attempts.extend((*of == stage).then(|| attempt.clone()));
+        })?;
+        let with_details = attempts.len().saturating_sub(MAX_DETAILS);
+        let view = |(place, mut attempt): (usize, Attempt)| {
+            if place < with_details {
+                return Ok(AttemptView::from(&attempt));
+            }
+            // Nothing is stored of an attempt that left nothing behind.
+            let detail = storage.detail(id, &stage, attempt.round, attempt.number)?;
+            let detail = detail.unwrap_or_default();
+            attempt.restore(&detail);
+            let detail = Some(DetailView::of(&detail, false));
+            Ok(AttemptView { detail, ..AttemptView::from(&attempt) })
+        };
+        attempts.into_iter().enumerate().map(view).collect()
+    })
+    .await
 }
 
 /// Who asks.
@@ -245,16 +291,16 @@ pub(super) struct ByBody {
     initiated_by: Option<String>,
 }
 
-/// The longest name of who asks, in bytes; as for a run.
-const MAX_BY_BYTES: usize = 1 << 10;
-
 impl ByBody {
-    fn by(body: &Received) -> Result<Option<String>, ApiError> {
+    /// Bounded as it is where a run is asked for.
+    fn by(api: &Api, body: &Received) -> Result<Option<String>, ApiError> {
         let by = body.json_or_default::<Self>()?.initiated_by;
-        if by.as_ref().is_some_and(|by| by.len() > MAX_BY_BYTES) {
-            let detail = format!("initiated_by has more than {MAX_BY_BYTES} bytes");
-            return Err(ApiError::invalid(detail));
-        }
+        let bounds = &api.app.config.runner.bounds;
+        let checked = bounds.check_text("initiated_by", by.as_deref().unwrap_or_default());
+        checked.map_err(|error| {
+            error.bound().into_iter().for_each(|bound| api.app.metrics.server_limit_hit(bound));
+            ApiError::invalid(error)
+        })?;
         Ok(by)
     }
 }
@@ -274,7 +320,7 @@ pub(super) async fn cancel(
     Path(id): Path<RunId>,
     body: Received,
 ) -> Result<Response, ApiError> {
-    api.app.runner.cancel(id, ByBody::by(&body)?).await?;
+    api.app.runner.cancel(id, ByBody::by(&api, &body)?).await?;
     accepted(&api, id, u64::MAX).await
 }
 
@@ -301,7 +347,7 @@ pub(super) async fn retry(
     key: Idempotency,
     body: Received,
 ) -> Result<Response, ApiError> {
-    let by = ByBody::by(&body)?;
+    let by = ByBody::by(&api, &body)?;
     let seq = api.app.runner.retry(id, by, key.over(&body.bytes)).await?;
     // The same for every request with the same key, however far the run has come.
     accepted(&api, id, seq).await

@@ -13,6 +13,14 @@ pub struct HttpSettings {
     /// A connection is closed if it sends no complete request head for so long, when it is new and
     /// when it is kept alive. Default: 30 s.
     pub header_timeout_ms: u64,
+    /// The longest path with its query. Default: 8 KiB; at most 65,534 bytes.
+    pub uri_bytes: u64,
+    /// The largest head of a request: its first line and its headers. Until it is complete, a connection
+    /// holds so much of it, and while its buffer grows twice as much, but never less than 8 KiB. So heads
+    /// that come slowly take `connections` times that at most. Default: 64 KiB.
+    pub head_bytes: u64,
+    /// How many headers a request may have. Default: 100.
+    pub headers: usize,
     /// A body must have arrived within this time. Default: 2 minutes.
     pub body_timeout_ms: u64,
     /// A connection is closed if its client takes nothing of an answer for so long. Default: 30 s.
@@ -68,6 +76,9 @@ impl Default for HttpSettings {
         Self {
             connections: 1_024,
             header_timeout_ms: 30_000,
+            uri_bytes: 8 << 10,
+            head_bytes: 64 << 10,
+            headers: 100,
             body_timeout_ms: 120_000,
             write_timeout_ms: 30_000,
             write_bytes_per_s: 16 << 10,

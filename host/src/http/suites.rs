@@ -129,7 +129,11 @@ fn no_suite(suite: &SuiteId) -> ApiError {
     ApiError::not_found(format!("there is no suite {suite}"))
 }
 
-/// Delete a suite with its versions and its policy. Its runs stay.
+/// Delete a suite with its versions and its policy.
+///
+/// Its runs stay with all they left behind, and those that have not ended run to their end; they cannot be
+/// tried again until the same version is uploaded again. The versions' bytes are removed from the disk
+/// unless another suite has them, or a run that has not ended.
 #[utoipa::path(
     delete, path = "/suites/{namespace}/{name}", tag = "suites",
     params(("namespace" = String, Path), ("name" = String, Path)),

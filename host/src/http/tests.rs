@@ -4,6 +4,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http_body_util::BodyExt;
@@ -29,7 +30,12 @@ fn server(settings: &HttpSettings) -> Router {
         .route("/big", get(|| async { "a line of text\n".repeat(1000) }))
         .route("/panic", get(|| async { panic!("a secret cause") as Response }))
         .route("/broken", get(|| async { ApiError::internal("a secret cause").into_response() }))
-        .route("/slow", get(std::future::pending::<&'static str>).layer(middleware::time(20)))
+        .route(
+            "/slow",
+            get(std::future::pending::<&'static str>)
+                .layer(middleware::time(20))
+                .layer(map_response_with_state("http.request_timeout_ms", middleware::timed_out)),
+        )
         .route("/runs/{id}", get(|Path(_): Path<RunId>| async { "run" }))
         .route("/suites/{namespace}/{name}", get(|Path(_): Path<SuiteId>| async { "suite" }))
         .route(

@@ -135,6 +135,11 @@ impl RunBounds {
         let limit = self.max_planned_attempts;
         if planned <= limit { Ok(()) } else { Err(PlanError::TooManyAttempts { planned, limit }) }
     }
+
+    /// Fails if the text in a field of a request is too long.
+    pub fn check_text(&self, field: &'static str, text: &str) -> Result<(), PlanError> {
+        long(field, text.len(), self.text_bytes)
+    }
 }
 
 /// What exactly a run does. Stored with its first event.
@@ -235,6 +240,30 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// The setting of the bound that refused the request, if one did. The longest time of an attempt is a
+    /// limit, and a policy may set it.
+    pub fn bound(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyAttempts { .. } => Some("runner.bounds.max_planned_attempts"),
+            Self::TooLong { field: "params", .. } => Some("runner.bounds.params_bytes"),
+            Self::TooLong { .. } => Some("runner.bounds.text_bytes"),
+            Self::OutOfRange { field, value, most, .. } if value > most => match *field {
+                "timeout_ms" => Some("runner.bounds.max_timeout_ms"),
+                "max_attempts" => Some("runner.bounds.max_attempts"),
+                "parallelism" => Some("runner.bounds.max_parallelism"),
+                "repeat" => Some("runner.bounds.max_repeat"),
+                "retry_wait" => Some("runner.bounds.max_retry_wait_ms"),
+                _ => None,
+            },
+            Self::OutOfRange { .. }
+            | Self::Filter(_)
+            | Self::NothingMatches(..)
+            | Self::Params(_) => None,
+        }
+    }
+}
+
 /// Decides what a run of `version` does. What a request asks beyond a cap is refused; what a
 /// component asks beyond a cap is cut down to it.
 pub fn plan(
@@ -280,7 +309,7 @@ pub fn plan(
         suite: version.suite.clone(),
         version: version.digest,
         created_at,
-        timeout_ms: request.timeout_ms.unwrap_or(bounds.timeout_ms),
+        timeout_ms: request.timeout_ms.unwrap_or(bounds.timeout_ms).min(bounds.max_timeout_ms),
         parallelism: request
             .parallelism
             .or(described.parallelism)
@@ -313,7 +342,7 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
     ];
     let texts = texts.into_iter().filter_map(|(field, text)| Some((field, text?)));
     for (field, text) in texts.chain(tags.map(|tag| ("tags", tag.as_str()))) {
-        long(field, text.len(), bounds.text_bytes)?;
+        bounds.check_text(field, text)?;
     }
     for (name, value) in &request.params {
         if let Some(wrong) = wrong_with_name(name) {

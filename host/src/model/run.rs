@@ -226,6 +226,12 @@ impl Run {
         self
     }
 
+    /// Whether it had more attempts than it keeps.
+    pub fn leaves_attempts_out(&self) -> bool {
+        let tests = self.tests.iter().map(|test| &test.attempts);
+        tests.chain([&self.setup, &self.teardown]).any(|attempts| !attempts.is_complete())
+    }
+
     /// The run that these events tell of; none if the first is not `RunQueued`.
     pub fn fold<'a>(events: impl IntoIterator<Item = &'a RunEvent>) -> Option<Self> {
         let mut events = events.into_iter();

@@ -156,7 +156,7 @@ impl Dispatcher {
             self.execute(start);
         }
         if self.roster.load().0 > 0 {
-            self.shared.metrics.server_limit_hit("concurrent_runs");
+            self.shared.metrics.server_limit_hit("runner.concurrent_runs");
         }
         self.publish();
     }
@@ -250,7 +250,8 @@ async fn prepare(shared: &Shared, run: &Run) -> Result<(Loaded, Policy, Vec<Valu
     let component = match shared.compiler.cached(digest, metered).await {
         Some(component) => component,
         None => {
-            let bytes = shared.storage.blob(&digest).await.map_err(|e| format!("failed to {e}"))?;
+            let bytes = shared.storage.component(&digest).await;
+            let bytes = bytes.map_err(|e| format!("failed to {e}"))?;
             let bytes = bytes.ok_or("the version was deleted")?;
             let loaded = shared.compiler.load(digest, bytes, metered).await;
             loaded.map_err(|error| format!("failed to {error}"))?

@@ -160,6 +160,7 @@ impl Hub {
         let entry = active.get_mut(&run)?;
         let lines = entry.lines.get_or_insert_with(|| broadcast::Sender::new(LINES_BUFFERED));
         if lines.receiver_count() >= most {
+            self.metrics.server_limit_hit("runner.watchers_per_run");
             return None;
         }
         let receiver = lines.subscribe();
@@ -186,6 +187,7 @@ impl Hub {
                     let sender = || broadcast::Sender::new(EVENTS_BUFFERED);
                     let events = entry.events.get_or_insert_with(sender);
                     if events.receiver_count() >= most {
+                        hub.metrics.server_limit_hit("runner.watchers_per_run");
                         return None;
                     }
                     Some(events.subscribe())

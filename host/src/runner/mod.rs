@@ -32,8 +32,8 @@ use self::dispatcher::{Dispatcher, Message};
 use crate::compile::Compiler;
 use crate::metrics::Metrics;
 use crate::model::{
-    Digest, EventKind, Limits, PlanError, Run, RunBounds, RunEvent, RunId, RunRequest, RunStatus,
-    SuiteId, plan,
+    Digest, EventKind, Limits, PlanError, Run, RunBounds, RunEvent, RunId, RunRequest, RunSpec,
+    RunStatus, SuiteId, plan,
 };
 use crate::storage::{Dealt, EarlierAnswer, IdempotencyKey, Storage, StorageError};
 use crate::wasm::Sandbox;
@@ -113,6 +113,9 @@ pub enum ControlError {
     /// It cannot be retried yet.
     #[error("the run has not ended yet: wait for its end, or cancel it")]
     NotEnded,
+    /// What it ran is gone.
+    #[error("the version of {0} that the run had was deleted: upload it again")]
+    VersionDeleted(SuiteId),
     /// It has nothing to retry.
     #[error("the run has no failed test to retry")]
     NothingToRetry,
@@ -268,7 +271,7 @@ impl Runner {
         let now = jiff::Timestamp::now();
         let mut spec = plan(&version, request, &settings.bounds, &limits, id, 0, now)
             .inspect_err(|error| self.count_refusal(error))?;
-        let slot = self.dispatcher.reserve()?;
+        let slot = self.reserve()?;
         spec.number = storage.next_run_number(&suite)?;
         let queued = EventKind::RunQueued { spec: Box::new(spec) };
         let runner = self.clone();
@@ -352,9 +355,13 @@ impl Runner {
         if tests.is_empty() {
             return Err(ControlError::NothingToRetry);
         }
+        let RunSpec { suite, version, .. } = &folded.spec;
+        if storage.version(suite, version)?.is_none() {
+            return Err(ControlError::VersionDeleted(suite.clone()));
+        }
         let planned = settings.bounds.check_attempts(folded.attempts_with(&tests));
         planned.inspect_err(|error| self.count_refusal(error)).map_err(SubmitError::Plan)?;
-        let slot = self.dispatcher.reserve()?;
+        let slot = self.reserve()?;
         let request = EventKind::RetryRequested { tests, by };
         let seq =
             reopen(hub, storage, &folded, request, key).await.map_err(SubmitError::Storage)?;
@@ -362,10 +369,19 @@ impl Runner {
         Ok(seq)
     }
 
+    /// A place in the queue, or why there is none.
+    fn reserve(&self) -> Result<roster::Slot, SubmitError> {
+        self.dispatcher.reserve().inspect_err(|error| {
+            if let SubmitError::QueueFull { .. } = error {
+                self.shared.metrics.server_limit_hit("runner.queue");
+            }
+        })
+    }
+
     /// Counts a request that was refused because of a bound.
     fn count_refusal(&self, error: &PlanError) {
-        if let PlanError::TooManyAttempts { .. } = error {
-            self.shared.metrics.server_limit_hit("max_planned_attempts");
+        if let Some(bound) = error.bound() {
+            self.shared.metrics.server_limit_hit(bound);
         }
     }
 

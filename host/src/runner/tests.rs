@@ -44,7 +44,8 @@ fn stage() -> Stage {
         })
     };
     let store = dir.path().join("store");
-    let storage = Storage::open(store, StorageSettings::default(), on_stored).unwrap();
+    let settings = StorageSettings::default();
+    let storage = Storage::open(store, settings, Metrics::new(), on_stored).unwrap();
     assert!(opened.set(storage.clone()).is_ok());
     Stage { _dir: dir, storage, hub, between }
 }

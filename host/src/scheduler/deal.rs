@@ -58,6 +58,9 @@ impl Scheduler {
         let patience = due::Patience { late, told: settings.missed_rows.max(1) };
         let come = due::come(&state.schedule, &state.rule, now, patience);
         let mut rows = missed(&come, now);
+        if come.untold > 0 {
+            self.0.metrics.server_limit_hit("scheduler.missed_rows");
+        }
         for (at, outcome) in come.now {
             if due::ended(&state.schedule, now).is_some() {
                 break;
@@ -110,7 +113,7 @@ impl Scheduler {
                 row(DueOutcome::Waiting, format!("run {other} is not over"))
             }
             Overlap::Queue => {
-                self.0.metrics.server_limit_hit("schedule_waiting");
+                self.0.metrics.server_limit_hit("scheduler.waiting");
                 let waiting = schedule.waiting.len();
                 row(
                     DueOutcome::Skipped,

@@ -335,7 +335,7 @@ impl Scheduler {
         }
         let most = self.0.settings.most;
         if self.0.plan().entries.len() >= most {
-            self.0.metrics.server_limit_hit("schedules");
+            self.0.metrics.server_limit_hit("scheduler.most");
             return Err(ScheduleError::TooMany(most));
         }
         let schedule = Schedule {
@@ -470,24 +470,36 @@ impl Scheduler {
     fn check(&self, spec: &ScheduleSpec, now: Timestamp) -> Result<Rule, ScheduleError> {
         let SchedulerSettings { max_catch_up, max_jitter_ms, description_bytes, .. } =
             &self.0.settings;
-        let wrong = |text: String| Err(ScheduleError::Value(text));
+        let wrong = |setting, text: String| {
+            self.0.metrics.server_limit_hit(setting);
+            Err(ScheduleError::Value(text))
+        };
         if spec.jitter_ms > *max_jitter_ms {
-            return wrong(format!(
-                "jitter_ms is {}: at most {max_jitter_ms} is allowed (scheduler.max_jitter_ms)",
-                spec.jitter_ms
-            ));
+            return wrong(
+                "scheduler.max_jitter_ms",
+                format!(
+                    "jitter_ms is {}: at most {max_jitter_ms} is allowed (scheduler.max_jitter_ms)",
+                    spec.jitter_ms
+                ),
+            );
         }
         if spec.catch_up.at_most > *max_catch_up {
-            return wrong(format!(
-                "catch_up.at_most is {}: at most {max_catch_up} is allowed (scheduler.max_catch_up)",
-                spec.catch_up.at_most
-            ));
+            return wrong(
+                "scheduler.max_catch_up",
+                format!(
+                    "catch_up.at_most is {}: at most {max_catch_up} is allowed (scheduler.max_catch_up)",
+                    spec.catch_up.at_most
+                ),
+            );
         }
         if spec.description.as_ref().is_some_and(|text| text.len() > *description_bytes) {
-            return wrong(format!(
-                "the description has more than {description_bytes} bytes \
+            return wrong(
+                "scheduler.description_bytes",
+                format!(
+                    "the description has more than {description_bytes} bytes \
                  (scheduler.description_bytes)"
-            ));
+                ),
+            );
         }
         Ok(Rule::new(&spec.cron, &spec.timezone, now)?)
     }

@@ -98,13 +98,23 @@ fn every(distance: &str) -> ScheduleSpec {
 }
 
 async fn open(dir: &std::path::Path, now: Timestamp) -> (Fake, Scheduler) {
+    let metrics = Metrics::new();
     let settings = StorageSettings { schedule_rows: 20, ..StorageSettings::default() };
-    let storage = Storage::open(dir.join("store"), settings, Box::new(|_| {})).unwrap();
+    let storage =
+        Storage::open(dir.join("store"), settings, metrics.clone(), Box::new(|_| {})).unwrap();
     let fake = Fake { storage: storage.clone(), ends: Arc::default(), refuse: Arc::default() };
-    let settings = SchedulerSettings { most: 3, missed_rows: 4, waiting: 2, ..Default::default() };
-    let scheduler = Scheduler::open(storage, Box::new(fake.clone()), settings, Metrics::new(), now)
-        .await
-        .unwrap();
+    let settings = SchedulerSettings {
+        most: 3,
+        missed_rows: 4,
+        waiting: 2,
+        at_once: 2,
+        max_catch_up: 10,
+        max_jitter_ms: 9_000,
+        description_bytes: 9,
+        ..Default::default()
+    };
+    let scheduler =
+        Scheduler::open(storage, Box::new(fake.clone()), settings, metrics, now).await.unwrap();
     (fake, scheduler)
 }
 
@@ -116,6 +126,11 @@ async fn stage(spec: ScheduleSpec) -> Stage {
 }
 
 impl Stage {
+    fn hit(&self, limit: &str) -> bool {
+        let metrics = self.scheduler.0.metrics.render();
+        metrics.contains(&format!("handoff_limit_hits_total{{limit=\"{limit}\"}} "))
+    }
+
     /// What became of the schedule's times, the first first, as seconds after the start.
     fn rows(&self) -> Vec<(i64, DueOutcome)> {
         let page = Page { limit: 100, cursor: None };
@@ -174,6 +189,7 @@ async fn a_clock_that_is_set_forward_is_made_up_for_by_the_rule() {
     let page = Page { limit: 100, cursor: None };
     let rows = stage.fake.storage.due_rows(&name(), &page).unwrap().items;
     assert!(rows[3].reason.as_ref().unwrap().starts_with("as 1 times before it"), "{rows:?}");
+    assert!(stage.hit("scheduler_missed_rows"));
 }
 
 #[tokio::test]
@@ -231,6 +247,7 @@ async fn overlap_is_dealt_with_as_asked() {
     let queue = with(Overlap::Queue).await;
     let waits = [(20, Waiting), (30, Waiting), (40, Skipped), (50, Skipped)];
     assert_eq!(queue.rows(), [&started(&[10])[..], &waits].concat());
+    assert!(queue.hit("scheduler_waiting"));
     let entry = queue.scheduler.entry(&name()).unwrap();
     end(&queue.fake, queue.runs()[0], RunStatus::Passed).await;
     queue.scheduler.after_a_run(&entry, after(55)).await;
@@ -318,6 +335,7 @@ async fn only_the_last_rows_are_kept() {
     }
     let rows = stage.rows();
     assert_eq!((rows.len(), rows[0].0, rows[19].0), (20, 110, 300));
+    assert!(stage.hit("storage_schedule_rows"));
 }
 
 #[tokio::test]
@@ -334,6 +352,7 @@ async fn schedules_are_made_once_changed_and_deleted() {
     scheduler.declare(vec![("b".parse().unwrap(), every("2h"), true)], after(1)).await.unwrap();
     let full = scheduler.create("c".parse().unwrap(), every("1h"), false, None, after(1)).await;
     assert!(matches!(full, Err(ScheduleError::TooMany(3))));
+    assert!(stage.hit("scheduler_most"));
     let declared = scheduler.delete(&"b".parse().unwrap()).await.unwrap_err();
     assert!(matches!(declared, ScheduleError::Declared(_)), "{declared}");
 
@@ -362,14 +381,19 @@ async fn values_that_cannot_be_are_refused() {
     assert!(wrong(cron("0 0 30 2 *")).await.contains("never due"));
     let zone = ScheduleSpec { timezone: "Europe/Berln".into(), ..every("1s") };
     assert!(wrong(zone).await.contains("did you mean Europe/Berlin?"));
-    let jitter = ScheduleSpec { jitter_ms: 3_600_001, ..every("1s") };
+    let jitter = ScheduleSpec { jitter_ms: 9_001, ..every("1s") };
     assert!(wrong(jitter).await.contains("scheduler.max_jitter_ms"));
-    let catch_up = CatchUp { at_most: 101, ..CatchUp::default() };
+    let catch_up = CatchUp { at_most: 11, ..CatchUp::default() };
     assert!(
         wrong(ScheduleSpec { catch_up, ..every("1s") }).await.contains("scheduler.max_catch_up")
     );
-    let long = ScheduleSpec { description: Some("x".repeat(1025)), ..every("1s") };
+    let long = ScheduleSpec { description: Some("x".repeat(10)), ..every("1s") };
     assert!(wrong(long).await.contains("scheduler.description_bytes"));
+    for limit in
+        ["scheduler_max_jitter_ms", "scheduler_max_catch_up", "scheduler_description_bytes"]
+    {
+        assert!(stage.hit(limit), "{limit}");
+    }
 }
 
 #[tokio::test]

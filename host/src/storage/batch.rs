@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::EarlierAnswer;
+use super::components::Changes;
 use super::idempotency::{self, Answered, Keys};
 use super::message::Append;
 use super::pending::Before;
@@ -32,7 +33,7 @@ pub(super) struct Standing {
 pub(super) type Standings = HashMap<RunId, Standing>;
 
 /// The most runs to remember, about half a KiB each; more than that, and all are forgotten and read again.
-/// More than `runner.queue` and `runner.concurrent_runs` come to by default, so that none is read twice.
+/// Not a setting: it costs time alone. More than `runner.queue` and `runner.concurrent_runs` come to by default, so that none is read twice.
 const MAX_STANDINGS: usize = 16_384;
 
 /// A run in this batch.
@@ -51,6 +52,7 @@ pub(super) struct Batch {
     touched: HashMap<RunId, Touched>,
     answered: HashMap<Digest, Answered>,
     numbers: HashMap<SuiteId, u64>,
+    components: Changes,
     events: Vec<Arc<RunEvent>>,
     now: Timestamp,
 }
@@ -62,6 +64,7 @@ impl Batch {
             touched: HashMap::new(),
             answered: HashMap::new(),
             numbers: HashMap::new(),
+            components: Changes::new(),
             events: Vec::new(),
             now: Timestamp::now(),
         }
@@ -102,6 +105,11 @@ impl Batch {
         }
         self.events.push(Arc::new(event));
         Ok(seq)
+    }
+
+    /// One more needs a component, or, with -1, one less.
+    pub(super) fn needs(&mut self, component: Digest, more: i64) {
+        *self.components.entry(component).or_default() += more;
     }
 
     /// Keeps what was made for a key.
@@ -181,6 +189,11 @@ impl Batch {
                 values::put(&mut self.writes, &keys::page(*run, first), &record::pack(&json)?);
             }
             let before = touched.before.as_ref().map(|standing| &standing.summary);
+            let is_unfinished = |run: &RunSummary| i64::from(!run.status.is_terminal());
+            let more = is_unfinished(&touched.now.summary) - before.map_or(0, is_unfinished);
+            if more != 0 {
+                *self.components.entry(touched.now.summary.version).or_default() += more;
+            }
             if before != Some(&touched.now.summary) {
                 stage_summary(&mut self.writes, before, &touched.now.summary)?;
             }
@@ -191,7 +204,10 @@ impl Batch {
         }
         if !self.answered.is_empty() {
             let added = self.answered.iter();
-            keys.stage(&shared.database, &mut self.writes, &shared.settings, added, self.now)?;
+            let (database, settings) = (&shared.database, &shared.settings);
+            if keys.stage(database, &mut self.writes, settings, added, self.now)? {
+                shared.metrics.server_limit_hit("storage.idempotency_keys");
+            }
         }
         Ok(())
     }
@@ -208,6 +224,11 @@ impl Batch {
             (*run, before)
         };
         self.touched.iter().map(before).collect()
+    }
+
+    /// Who needs components that did not before, and the other way round.
+    pub(super) fn components(&mut self) -> Changes {
+        std::mem::take(&mut self.components)
     }
 
     /// The batch is durable: remembers its runs, and gives its events, in order.

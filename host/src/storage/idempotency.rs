@@ -56,7 +56,7 @@ impl Keys {
     }
 
     /// Stores these with the batch, and forgets old ones: at least as many as are added, so that
-    /// there are never many more than allowed.
+    /// there are never many more than allowed. True if some are forgotten before their time.
     pub(super) fn stage<'a>(
         &mut self,
         database: &Database,
@@ -64,7 +64,8 @@ impl Keys {
         settings: &StorageSettings,
         added: impl ExactSizeIterator<Item = (&'a Digest, &'a Answered)>,
         now: Timestamp,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
+        let mut early = false;
         self.0 += added.len() as u64;
         // First, so that a key that is forgotten and stored again stays.
         for entry in database.scan(keys::IDEMPOTENCY_BY_TIME).keys().take(2 * added.len()) {
@@ -75,6 +76,7 @@ impl Keys {
             }
             batch.remove(entry);
             self.0 -= 1;
+            early |= !is_old(at, settings, now);
             // A key that was stored again since has a newer entry in the list of times.
             let answered = database.get_raw(&keys::idempotency(&key))?;
             let answered = answered.and_then(|bytes| record::decode::<Answered>(&bytes).ok());
@@ -86,7 +88,7 @@ impl Keys {
             batch.insert(keys::idempotency(key), record::encode(answered)?);
             batch.insert(keys::idempotency_at(answered.at, key), &[]);
         }
-        Ok(())
+        Ok(early)
     }
 }
 
@@ -113,7 +115,8 @@ mod tests {
     }
 
     impl Store {
-        fn add(&mut self, key: &str, at: i64) {
+        /// True if another was forgotten before its time.
+        fn add(&mut self, key: &str, at: i64) -> bool {
             let at = Timestamp::from_second(at).unwrap();
             let request = Digest::of(b"request");
             let made = EarlierAnswer::Event { run: RunId::new(), seq: 1 };
@@ -121,8 +124,9 @@ mod tests {
             let added = HashMap::from([(Digest::of(key.as_bytes()), answered)]);
             let mut batch = sled::Batch::default();
             let Self { database, keys, settings, .. } = self;
-            keys.stage(database, &mut batch, settings, added.iter(), at).unwrap();
+            let early = keys.stage(database, &mut batch, settings, added.iter(), at).unwrap();
             database.commit(batch).unwrap();
+            early
         }
 
         fn has(&self, key: &str, at: i64) -> bool {
@@ -138,7 +142,7 @@ mod tests {
         store.add("a", 100);
         assert!(store.has("a", 110));
         assert!(!store.has("a", 111));
-        store.add("b", 111);
+        assert!(!store.add("b", 111));
         assert_eq!(store.keys.0, 1);
         assert_eq!(store.database.scan(b"k").count(), 1);
     }
@@ -158,7 +162,7 @@ mod tests {
     fn the_oldest_keys_go_when_there_are_too_many() {
         let mut store = store(u64::MAX, 3);
         for at in 0..10 {
-            store.add(&format!("key {at}"), at);
+            assert_eq!(store.add(&format!("key {at}"), at), at >= 3);
         }
         assert!(!store.has("key 6", 10));
         assert!((7..10).all(|at| store.has(&format!("key {at}"), 10)));

@@ -54,8 +54,16 @@ fn inverted<const N: usize>(bytes: &[u8; N]) -> [u8; N] {
     bytes.map(|byte| !byte)
 }
 
+/// The start of the keys of all versions of all suites.
+pub(super) const VERSIONS: &[u8] = b"v";
+
 pub(super) fn version(suite: &SuiteId, digest: &Digest) -> Vec<u8> {
-    [of_suite(b"v", suite).as_slice(), digest.as_bytes()].concat()
+    [of_suite(VERSIONS, suite).as_slice(), digest.as_bytes()].concat()
+}
+
+/// The digest at the end of a version's key.
+pub(super) fn read_version(key: &[u8]) -> Option<Digest> {
+    Some(Digest::from_bytes(*key.last_chunk()?))
 }
 
 /// The start of the keys of a suite's versions, newest first.
@@ -271,6 +279,7 @@ mod tests {
         let suite: SuiteId = "a/b".parse().unwrap();
         let digest = Digest::of(b"x");
         let at = Timestamp::from_microsecond(1_234_567).unwrap();
+        assert_eq!(read_version(&version(&suite, &digest)), Some(digest));
         let key = version_at(&suite, at, &digest);
         assert_eq!(read_version_at(&key[versions(&suite).len()..]), Some((at, digest)));
         assert_eq!(read_suite_at(&suite_at(at, &suite)[1..]), Some(suite));

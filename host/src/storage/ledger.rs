@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::EarlierAnswer;
 use super::batch::{Batch, Standings};
+use super::components::Users;
 use super::health::State;
 use super::idempotency::Keys;
 use super::message::{Change, ChangeReply, EventReply, Message};
@@ -31,15 +32,14 @@ const BATCH_MESSAGES: usize = 1024;
 /// batch in memory until it is written, beside what waits, which `storage.queue_bytes` bounds.
 const BATCH_BYTES: usize = 4 << 20;
 /// How long events that nobody waits for wait for others to share their flush. A flush costs as much for
-/// one event as for a thousand, and sled wakes seven threads for each.
+/// one event as for a thousand, and sled wakes seven threads for each. Not a setting: it delays nobody who
+/// waits, and watchers by less than they would notice.
 const COMPANY_WAIT: Duration = Duration::from_millis(5);
 /// How long to wait for room on the disk before looking again: soon for whoever made room, and no load
 /// on a machine that is in trouble already.
 const ROOM_WAIT: Duration = Duration::from_millis(100);
 
-/// How many large details are made ready at the same time.
-const LARGE_AT_ONCE: usize = 2;
-/// How much less the scheduler of the operating system favours the threads that make them ready: less
+/// How much less the scheduler of the operating system favours the threads that make large details ready: less
 /// than those that run guests. A run waits for the detail of each of its attempts, so they cannot fall
 /// far behind.
 const DETAILS_NICE: i32 = 10;
@@ -55,6 +55,7 @@ pub(super) struct Ledger {
     backlog: VecDeque<Message>,
     standings: Standings,
     keys: Keys,
+    components: Users,
 }
 
 /// An answer that is given when the batch is durable.
@@ -63,12 +64,12 @@ enum Answer {
     Change(ChangeReply, Result<bool, StorageError>),
 }
 
-/// The runtime of the committing thread, and of the threads that make large details ready. Those give
+/// The runtime of the committing thread, and of up to `details` threads that make large details ready. Those give
 /// way to guests: attempts with much to tell tend to end together, and others have their deadline then.
-pub(super) fn runtime() -> std::io::Result<Runtime> {
+pub(super) fn runtime(details: usize) -> std::io::Result<Runtime> {
     runtime::Builder::new_current_thread()
         .enable_time()
-        .max_blocking_threads(LARGE_AT_ONCE)
+        .max_blocking_threads(details.max(1))
         .thread_name("details")
         .on_thread_start(|| {
             if let Err(error) = rustix::process::nice(DETAILS_NICE) {
@@ -84,10 +85,11 @@ impl Ledger {
         queue: mpsc::Receiver<Message>,
         clock: Runtime,
         on_stored: OnStored,
+        components: Users,
     ) -> Self {
         let keys = Keys::open(&shared.database);
         let (backlog, standings) = (VecDeque::new(), Standings::new());
-        Self { shared, queue, clock, on_stored, backlog, standings, keys }
+        Self { shared, queue, clock, on_stored, backlog, standings, keys, components }
     }
 
     /// Runs until the store is closed or every handle is gone, and all that was queued is stored.
@@ -160,6 +162,9 @@ impl Ledger {
         refused.into_iter().for_each(|message| message.fail(error));
         self.backlog = kept;
         if !self.backlog.is_empty() {
+            if self.shared.health.check().is_ok() {
+                self.shared.metrics.server_limit_hit("storage.min_free_bytes");
+            }
             self.shared.health.set(State::Waiting(error.again()));
             std::thread::park_timeout(ROOM_WAIT);
         }
@@ -198,8 +203,16 @@ impl Ledger {
     }
 
     fn write_files(&self, messages: &[Message]) -> std::io::Result<()> {
-        let mut contents = messages.iter().flat_map(Message::contents);
-        contents.try_for_each(|(digest, content)| self.shared.blobs.put(digest, content))
+        for message in messages {
+            match message {
+                Message::Append(append, _) => self.shared.artifacts.put_all(&append.contents)?,
+                Message::Change(Change::PutVersion { version, component, .. }, _) => {
+                    self.shared.components.put(&version.digest, component)?;
+                }
+                Message::Change(..) | Message::Close => {}
+            }
+        }
+        Ok(())
     }
 
     /// Stores a batch whose files are written, and answers. Whoever waits hears of the failure too
@@ -233,22 +246,32 @@ impl Ledger {
     }
 
     fn stage(&self, batch: &mut Batch, change: Change) -> Result<bool, StorageError> {
-        let (database, writes) = (&self.shared.database, &mut batch.writes);
+        let database = &self.shared.database;
         match change {
-            Change::PutVersion { version, key: None, .. } => {
-                suites::stage_version(database, writes, &version)
-            }
-            Change::PutVersion { version, key: Some(key), .. } => {
-                batch.check_key(&self.shared, &key)?;
+            Change::PutVersion { version, key, .. } => {
+                if let Some(key) = &key {
+                    batch.check_key(&self.shared, key)?;
+                }
                 let new = suites::stage_version(database, &mut batch.writes, &version)?;
                 let SuiteVersion { suite, digest: version, .. } = *version;
-                batch.remember(&key, EarlierAnswer::Version { suite, version, new });
+                batch.needs(version, i64::from(new));
+                if let Some(key) = key {
+                    batch.remember(&key, EarlierAnswer::Version { suite, version, new });
+                }
                 Ok(new)
             }
             Change::PutPolicy { suite, before, policy } => {
+                let writes = &mut batch.writes;
                 suites::stage_policy(database, writes, &suite, before.as_deref(), &policy)
             }
-            Change::Delete { suite } => suites::stage_removal(database, writes, &suite),
+            Change::Delete { suite } => {
+                let mut gone = Vec::new();
+                let writes = &mut batch.writes;
+                let found =
+                    suites::stage_removal(database, writes, &suite, |digest| gone.push(digest))?;
+                gone.into_iter().for_each(|digest| batch.needs(digest, -1));
+                Ok(found)
+            }
             Change::PutSchedule { dealt, key } => {
                 if let Some(key) = &key {
                     batch.check_key(&self.shared, key)?;
@@ -258,7 +281,7 @@ impl Ledger {
                 schedules::stage(&self.shared, batch, *dealt).map(|()| true)
             }
             Change::DeleteSchedule { schedule } => {
-                schedules::stage_removal(database, writes, &schedule)
+                schedules::stage_removal(database, &mut batch.writes, &schedule)
             }
         }
     }
@@ -269,6 +292,7 @@ impl Ledger {
         shared.pending.begin(batch.before());
         shared.database.commit(std::mem::take(&mut batch.writes))?;
         shared.pending.end();
+        self.components.change(batch.components(), &shared.components);
         let events = batch.stored(shared, &mut self.standings);
         if !events.is_empty() {
             // A listener that panics must not cost the runs their store.

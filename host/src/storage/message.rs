@@ -12,10 +12,13 @@ use crate::model::{
     AttemptDetail, Digest, EventKind, Name, Policy, RunEvent, RunId, SuiteId, SuiteVersion,
 };
 
-/// Lines of log and other items from which on the detail of an attempt counts as large.
+/// Lines of log and other items from which on the detail of an attempt counts as large. Not a setting: it
+/// bounds nothing, it only tells what is made ready in passing, within some tens of microseconds, from what
+/// takes its turn among `storage.large_details`.
 const LARGE_DETAIL: usize = 100;
 
-/// An event that holds so many bytes is stored at once, to make room in the queue.
+/// An event that holds so many bytes is stored at once, to make room in the queue. Not a setting: what may
+/// wait is bounded by `storage.queue_bytes`, and a flush for so many bytes costs little beside writing them.
 const URGENT_BYTES: usize = 256 << 10;
 
 /// Where the answer to an event goes.
@@ -171,17 +174,5 @@ impl Message {
             Self::Change(Change::PutPolicy { policy, .. }, _) => policy.len(),
             Self::Change(_, _) | Self::Close => 0,
         }
-    }
-
-    /// What must be in files before the batch that names it.
-    pub(super) fn contents(&self) -> impl Iterator<Item = (&Digest, &Bytes)> {
-        let (artifacts, component) = match self {
-            Self::Append(append, _) => (append.contents.as_slice(), None),
-            Self::Change(Change::PutVersion { version, component, .. }, _) => {
-                (&[][..], Some((&version.digest, component)))
-            }
-            _ => (&[][..], None),
-        };
-        artifacts.iter().map(|(digest, content)| (digest, content)).chain(component)
     }
 }

@@ -9,17 +9,19 @@
 //! | `record`, `values` | how a record becomes bytes, and bytes become small values |
 //! | `durable` | sled, opened and flushed so that it holds |
 //! | `blobs` | components and artifacts as files |
+//! | `components` | which components are needed |
 //! | `suites`, `runs`, `idempotency`, `numbers` | one kind of record each |
 //! | `cursor` | lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
 //!
-//! Below the directory: `db/` is sled's, `blobs/` has the files, `lock` is held while the store is
-//! open. The directory can be entered by its owner alone: policies hold secrets in clear, and details
+//! Below the directory: `db/` is sled's, `components/` has the components and `blobs/` the artifacts (and
+//! components from before there was `components/`), `lock` is held while the store is open. The directory can be entered by its owner alone: policies hold secrets in clear, and details
 //! of attempts hold the secret values that a restarted run needs.
 
 mod batch;
 mod blobs;
+mod components;
 mod cursor;
 mod durable;
 mod error;
@@ -53,6 +55,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 pub use error::StorageError;
 
 use blobs::Blobs;
+use components::Users;
 use durable::Database;
 use health::Health;
 use ledger::Ledger;
@@ -62,6 +65,7 @@ use pending::Pending;
 
 pub use schedules::Dealt;
 
+use crate::metrics::Metrics;
 use crate::model::{
     Digest, EventKind, Name, Policy, RunEvent, RunId, RunStatus, SuiteId, SuiteVersion,
 };
@@ -77,6 +81,10 @@ pub struct StorageSettings {
     pub min_free_bytes: u64,
     /// How many events may wait to be stored: 4,096. Whoever appends then waits.
     pub queue: usize,
+    /// How many large details of attempts (more than a hundred lines of log, requests and the like) are made
+    /// ready to be stored at the same time: 2. Further ones wait. It takes milliseconds of a processor for
+    /// each, which attempts need that are near their deadline.
+    pub large_details: usize,
     /// How many bytes the events that wait may hold, artifacts included: 64 MiB. A single larger event
     /// waits until the queue is empty.
     pub queue_bytes: u32,
@@ -97,6 +105,7 @@ impl Default for StorageSettings {
             cache_bytes: 8 << 20,
             min_free_bytes: 64 << 20,
             queue: 4096,
+            large_details: 2,
             queue_bytes: 64 << 20,
             idempotency_ttl_ms: 86_400_000,
             idempotency_keys: 100_000,
@@ -186,7 +195,8 @@ type FreeSpace = Box<dyn Fn() -> io::Result<u64> + Send + Sync>;
 /// What readers and the committing thread share.
 struct Shared {
     database: Database,
-    blobs: Blobs,
+    components: Blobs,
+    artifacts: Blobs,
     pending: Pending,
     numbers: Numbers,
     health: Health,
@@ -194,6 +204,9 @@ struct Shared {
     free_space: FreeSpace,
     /// Where large events are made ready; closed when the committing thread ends.
     details: Handle,
+    metrics: Metrics,
+    /// Large events that may be made ready at the same time.
+    large: Semaphore,
     /// Tells the committing thread that a message came which is not to wait for others.
     urgent: Notify,
     /// Whether to give up what there is no room for.
@@ -218,9 +231,18 @@ impl Shared {
     }
 
     /// Fails if requests for new work are not taken.
-    fn check_new_work(&self) -> Result<(), StorageError> {
+    fn healthy(&self) -> Result<(), StorageError> {
         self.health.check()?;
         self.check_room()
+    }
+
+    /// The same when there is such a request.
+    fn check_new_work(&self) -> Result<(), StorageError> {
+        self.healthy().inspect_err(|error| {
+            if let StorageError::Full = error {
+                self.metrics.server_limit_hit("storage.min_free_bytes");
+            }
+        })
     }
 }
 
@@ -266,6 +288,7 @@ impl Storage {
     pub fn open(
         dir: PathBuf,
         settings: StorageSettings,
+        metrics: Metrics,
         on_stored: OnStored,
     ) -> Result<Self, StorageError> {
         let disk = dir.clone();
@@ -273,12 +296,13 @@ impl Storage {
             let disk = rustix::fs::statvfs(&disk)?;
             Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
         });
-        Self::open_with(&dir, settings, on_stored, free_space)
+        Self::open_with(&dir, settings, metrics, on_stored, free_space)
     }
 
     fn open_with(
         dir: &Path,
         settings: StorageSettings,
+        metrics: Metrics,
         on_stored: OnStored,
         free_space: FreeSpace,
     ) -> Result<Self, StorageError> {
@@ -291,23 +315,28 @@ impl Storage {
         let (sender, receiver) = mpsc::channel(settings.queue.max(1));
         let room = Arc::new(Semaphore::new(settings.queue_bytes.max(1) as usize));
         let database = Database::open(&dir.join("db"), settings.cache_bytes)?;
-        let blobs = Blobs::open(dir.join("blobs"))?;
+        let components = Blobs::open(dir.join("components"))?;
+        let artifacts = Blobs::open(dir.join("blobs"))?;
+        let users = Users::open(&database, &components)?;
         // After all that fails in earnest: it must not be dropped by a task, as the caller may be.
-        let clock = ledger::runtime()?;
+        let clock = ledger::runtime(settings.large_details)?;
         let shared = Arc::new(Shared {
             database,
-            blobs,
+            components,
+            artifacts,
             pending: Pending::default(),
             numbers: Numbers::default(),
             health: Health::new(),
+            large: Semaphore::new(settings.large_details.clamp(1, Semaphore::MAX_PERMITS)),
             settings,
             free_space,
             details: clock.handle().clone(),
+            metrics,
             urgent: Notify::new(),
             closing: AtomicBool::new(false),
             _lock: lock,
         });
-        let ledger = Ledger::new(shared.clone(), receiver, clock, on_stored);
+        let ledger = Ledger::new(shared.clone(), receiver, clock, on_stored, users);
         let thread = thread::Builder::new().name("ledger".into()).spawn(|| ledger.run())?;
         let worker = Worker { shared, thread: Mutex::new(Some(thread)) };
         Ok(Self(Arc::new(Inner { queue: sender, room, worker })))
@@ -339,11 +368,13 @@ impl Storage {
         key: Option<IdempotencyKey>,
     ) -> Result<bool, StorageError> {
         self.shared().check_new_work()?;
-        self.write_ahead(vec![(version.digest, component.clone())]).await;
+        let ahead = vec![(version.digest, component.clone())];
+        self.write_ahead(|shared| &shared.components, ahead).await;
         self.change(Change::PutVersion { version: Box::new(version), component, key }).await
     }
 
-    /// Forgets the suite, its versions and policy; its runs and files stay. False if there was none.
+    /// Forgets the suite, its versions and policy, with the components that no other suite and no
+    /// unfinished run needs. Its runs stay, with their artifacts. False if there was none.
     pub async fn delete_suite(&self, suite: &SuiteId) -> Result<bool, StorageError> {
         self.change(Change::Delete { suite: suite.clone() }).await
     }
@@ -374,12 +405,29 @@ impl Storage {
         answer.await.map_err(|_| StorageError::Broken("the committing thread panicked".into()))?
     }
 
-    /// A component's or artifact's bytes. Also where the compile cache reads components from.
-    pub async fn blob(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
-        let (storage, digest) = (self.clone(), *digest);
-        tokio::task::spawn_blocking(move || storage.shared().blobs.get(&digest))
-            .await
-            .map_err(io::Error::other)?
+    /// A component's bytes.
+    pub async fn component(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        let digest = *digest;
+        self.read_file(move |shared| match shared.components.get(&digest)? {
+            Some(component) => Ok(Some(component)),
+            None => shared.artifacts.get(&digest),
+        })
+        .await
+    }
+
+    /// An artifact's bytes.
+    pub async fn artifact(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        let digest = *digest;
+        self.read_file(move |shared| shared.artifacts.get(&digest)).await
+    }
+
+    async fn read_file(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<Option<Bytes>, StorageError> + Send + 'static,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let storage = self.clone();
+        let content = tokio::task::spawn_blocking(move || read(storage.shared())).await;
+        content.map_err(io::Error::other)?
     }
 
     /// The next number of a run of this suite; numbers may have gaps, never repeat.
@@ -433,6 +481,9 @@ impl Storage {
 
     async fn send(&self, message: Message) -> Result<(), mpsc::error::SendError<Message>> {
         let urgent = message.is_urgent();
+        if self.0.queue.capacity() == 0 {
+            self.shared().metrics.server_limit_hit("storage.queue");
+        }
         self.0.queue.send(message).await?;
         if urgent {
             self.shared().urgent.notify_one();
@@ -450,7 +501,11 @@ impl Storage {
         let mut append = if message::is_large(&kind) {
             // Off the task that asks, which has other attempts to look after; and a few at a time, so that
             // they leave the processors to attempts whose deadline is near.
-            let details = &self.shared().details;
+            let Shared { large, metrics, details, .. } = self.shared();
+            if large.available_permits() == 0 {
+                metrics.server_limit_hit("storage.large_details");
+            }
+            let _turn = large.acquire().await.map_err(|_| StorageError::Closed)?;
             let append = details.spawn_blocking(move || Append::new(run, kind, key, at));
             append.await.map_err(|error| match error.is_cancelled() {
                 true => StorageError::Closed,
@@ -465,24 +520,25 @@ impl Storage {
         self.shared().health.usable()?;
         let most = self.shared().settings.queue_bytes.max(1);
         let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).min(most);
+        if self.0.room.available_permits() < bytes as usize {
+            self.shared().metrics.server_limit_hit("storage.queue_bytes");
+        }
         let room = self.0.room.clone().acquire_many_owned(bytes).await;
         append.room = Some(room.map_err(|_| StorageError::Closed)?);
-        self.write_ahead(append.contents.clone()).await;
+        self.write_ahead(|shared| &shared.artifacts, append.contents.clone()).await;
         Ok(append)
     }
 
     /// Writes files while other events are stored; the committing thread then finds them there. What
     /// fails here it tries again, and reports.
-    async fn write_ahead(&self, contents: Vec<(Digest, Bytes)>) {
+    async fn write_ahead(&self, files: fn(&Shared) -> &Blobs, contents: Vec<(Digest, Bytes)>) {
         if contents.is_empty() {
             return;
         }
         let storage = self.clone();
         let written = tokio::task::spawn_blocking(move || {
             storage.shared().check_room()?;
-            for (digest, content) in &contents {
-                storage.shared().blobs.put(digest, content)?;
-            }
+            files(storage.shared()).put_all(&contents)?;
             Ok::<_, StorageError>(())
         });
         if let Ok(Err(error)) = written.await {
@@ -527,7 +583,8 @@ impl Storage {
 
     /// Bytes on disk, for the metric. Slow when first called.
     pub fn disk_bytes(&self) -> u64 {
-        self.shared().database.disk_bytes() + self.shared().blobs.disk_bytes()
+        let Shared { database, components, artifacts, .. } = self.shared();
+        database.disk_bytes() + components.disk_bytes() + artifacts.disk_bytes()
     }
 
     /// How many batches were made durable since the store was opened.
@@ -542,7 +599,7 @@ impl Storage {
 
     /// Whether writes are taken at present, and if not, why.
     pub fn healthy(&self) -> Result<(), StorageError> {
-        self.shared().check_new_work()
+        self.shared().healthy()
     }
 
     fn shared(&self) -> &Shared {

@@ -67,6 +67,9 @@ impl Storage {
             Some(folded) => folded.apply(event),
             None => folded = Run::fold([event]).map(|run| run.keeping(most)),
         })?;
+        if folded.as_ref().is_some_and(Run::leaves_attempts_out) {
+            self.shared().metrics.server_limit_hit("storage.attempts_shown");
+        }
         Ok(folded)
     }
 

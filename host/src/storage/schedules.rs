@@ -95,7 +95,11 @@ pub(super) fn stage(shared: &Shared, batch: &mut Batch, dealt: Dealt) -> Result<
         }
         values::put(&mut batch.writes, &key, &record::encode(row)?);
     }
-    forget_oldest(database, &mut batch.writes, &mut schedule, shared.settings.schedule_rows)?;
+    let most = shared.settings.schedule_rows;
+    if schedule.rows > most {
+        shared.metrics.server_limit_hit("storage.schedule_rows");
+    }
+    forget_oldest(database, &mut batch.writes, &mut schedule, most)?;
     let key = keys::schedule(&schedule.name);
     values::remove(database, &mut batch.writes, &key)?;
     values::put(&mut batch.writes, &key, &record::encode(&schedule)?);

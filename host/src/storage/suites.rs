@@ -146,12 +146,13 @@ fn stored_policy(database: &Database, suite: &SuiteId) -> Result<Option<Policy>,
     record.map(|bytes| record::decode(&bytes)).transpose()
 }
 
-/// Forgets a suite with the batch; false if there was none. The highest run number stays, so that
-/// no number is given twice.
+/// Forgets a suite with the batch; false if there was none. `gone` is told of each version. The highest run
+/// number stays, so that no number is given twice.
 pub(super) fn stage_removal(
     database: &Database,
     batch: &mut sled::Batch,
     suite: &SuiteId,
+    mut gone: impl FnMut(Digest),
 ) -> Result<bool, StorageError> {
     let policy = keys::policy(suite);
     let mut found = database.get_raw(&policy)?.is_some();
@@ -165,6 +166,7 @@ pub(super) fn stage_removal(
         let key = key?;
         if let Some((_, digest)) = keys::read_version_at(&key[start.len()..]) {
             values::remove(database, batch, &keys::version(suite, &digest))?;
+            gone(digest);
         }
         batch.remove(key);
     }

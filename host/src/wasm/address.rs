@@ -64,7 +64,7 @@ impl Resolver {
         match tokio::time::timeout(self.tcp_patience, self.resolve(host, port)).await {
             Ok(found) => found,
             Err(_) => {
-                self.metrics.server_limit_hit("tcp_lookup_ms");
+                self.metrics.server_limit_hit("sandbox.tcp_lookup_ms");
                 Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
             }
         }
@@ -79,7 +79,7 @@ impl Resolver {
         let found = match &self.source {
             Source::System(slots) => {
                 if slots.available_permits() == 0 {
-                    self.metrics.server_limit_hit("concurrent_lookups");
+                    self.metrics.server_limit_hit("sandbox.concurrent_lookups");
                 }
                 let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
                 let host = host.to_owned();
@@ -227,7 +227,7 @@ mod tests {
         drop(occupied);
         assert!(!waiting.await.unwrap().is_empty());
         let text = metrics.render();
-        for (limit, hits) in [("concurrent_lookups", 2), ("tcp_lookup_ms", 1)] {
+        for (limit, hits) in [("sandbox_concurrent_lookups", 2), ("sandbox_tcp_lookup_ms", 1)] {
             let line = format!("handoff_limit_hits_total{{limit=\"{limit}\"}} {hits}\n");
             assert!(text.contains(&line), "{line}");
         }

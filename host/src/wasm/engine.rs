@@ -22,10 +22,10 @@ pub(crate) const WASM_STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = 2 << 20;
 
 /// Memories that the pool has for each attempt.
-const MEMORIES_PER_SLOT: u32 = 2;
+pub(super) const MEMORIES_PER_SLOT: u32 = 2;
 
 /// Tables that the pool has for each attempt.
-const TABLES_PER_SLOT: u32 = 8;
+pub(super) const TABLES_PER_SLOT: u32 = 8;
 
 /// Core instances that a component may have in the pool; the limit `instances` is the one to set.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 1_000;
@@ -172,16 +172,18 @@ fn engine(metered: bool, settings: &SandboxSettings) -> Result<Engine, EngineErr
 }
 
 fn pool(settings: &SandboxSettings) -> PoolingAllocationConfig {
-    let slots = u32::try_from(settings.concurrent_attempts.max(1)).unwrap_or(u32::MAX);
+    let slots = settings.slots();
+    let (memories, tables) = (settings.memories_in_all(), settings.tables_in_all());
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
-        .total_memories(slots.saturating_mul(MEMORIES_PER_SLOT))
-        .max_memories_per_component(settings.memories_per_component)
-        .total_tables(slots.saturating_mul(TABLES_PER_SLOT))
-        .max_tables_per_component(settings.tables_per_component)
+        .total_memories(memories)
+        // With more it would wait for slots that there are not.
+        .max_memories_per_component(settings.memories_per_component.min(memories))
+        .total_tables(tables)
+        .max_tables_per_component(settings.tables_per_component.min(tables))
         .max_tables_per_module(TABLES_PER_SLOT)
         // One store has one fiber at a time.
         .total_stacks(slots)
@@ -198,6 +200,18 @@ fn pool(settings: &SandboxSettings) -> PoolingAllocationConfig {
         // Linux 6.7 has it, and it is worth a factor of two; others do without.
         .pagemap_scan(Enabled::Auto);
     pool
+}
+
+/// The setting by which the pools refuse a component, from what wasmtime says: it has no error of its own for
+/// this.
+pub(crate) fn refused_by_pools(why: &str) -> Option<&'static str> {
+    let refusals = [
+        ("Wasm linear memories, which exceeds", "sandbox.memories_per_component"),
+        ("tables, which exceeds", "sandbox.tables_per_component"),
+        ("has a minimum byte size of", "sandbox.max_memory_bytes"),
+        ("has a minimum element size of", "sandbox.max_table_elements"),
+    ];
+    refusals.into_iter().find(|(words, _)| why.contains(words)).map(|(_, setting)| setting)
 }
 
 /// The thread that ticks. A thread and not a timer of the runtime, because guests that compute may

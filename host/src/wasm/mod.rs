@@ -44,6 +44,7 @@ mod traffic;
 mod trap;
 mod verdict;
 
+pub(crate) use engine::refused_by_pools;
 pub use engine::{EngineError, Engines, config};
 pub use settings::SandboxSettings;
 pub use suite::{AttemptOrder, DescribeError, Described, Program, Sandbox, SandboxError};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::engine::{MEMORIES_PER_SLOT, TABLES_PER_SLOT};
 use crate::model::Limits;
 
 /// Settings of the sandbox.
@@ -42,11 +43,11 @@ pub struct SandboxSettings {
     pub max_memory_bytes: u64,
     /// The most that any suite's `table_elements` has an effect up to for one table: 100,000.
     pub max_table_elements: usize,
-    /// Linear memories that one component may have: 16. One with more than two takes the place of
-    /// several attempts.
+    /// Linear memories that one component may have: 16, and no more than all attempts have together, two
+    /// each. One with more than two takes the place of several attempts.
     pub memories_per_component: u32,
-    /// Tables that one component may have: 64. One with more than eight takes the place of several
-    /// attempts.
+    /// Tables that one component may have: 64, and no more than all attempts have together, eight each.
+    /// One with more than eight takes the place of several attempts.
     pub tables_per_component: u32,
     /// How much of a slot's linear memory stays resident between attempts: 2 MiB. The server's memory
     /// when idle is at most this, and the next two, times the most attempts that ever ran at the same
@@ -97,5 +98,20 @@ impl SandboxSettings {
             0 => (self.concurrent_attempts as u64).saturating_mul(self.limits.memory_bytes),
             set => set,
         }
+    }
+
+    /// Linear memories of all attempts at the same time.
+    pub fn memories_in_all(&self) -> u32 {
+        self.slots().saturating_mul(MEMORIES_PER_SLOT)
+    }
+
+    /// Tables of all attempts at the same time.
+    pub fn tables_in_all(&self) -> u32 {
+        self.slots().saturating_mul(TABLES_PER_SLOT)
+    }
+
+    /// Slots of the pools.
+    pub(super) fn slots(&self) -> u32 {
+        u32::try_from(self.concurrent_attempts.max(1)).unwrap_or(u32::MAX)
     }
 }

@@ -20,8 +20,8 @@ use super::{Engines, SandboxSettings, convert, program, verdict};
 use crate::compile::Loaded;
 use crate::metrics::Metrics;
 use crate::model::{
-    Attempt, AttemptDetail, Cause, Introduction, InvalidDescription, Limits, LogLine, Name, Policy,
-    Protocol, Stage, SuiteDescription, TestStatus, Value,
+    Attempt, AttemptDetail, Cause, Introduction, InvalidDescription, Limit, Limits, LogLine, Name,
+    Policy, Protocol, Stage, SuiteDescription, TestStatus, Value,
 };
 
 /// Runs suites. Cheap to clone.
@@ -167,7 +167,7 @@ impl Sandbox {
         let limits = &self.0.settings.limits;
         if let Linked::Program(_) = prepared.linked {
             let described = program::describe(self, component, introduction, language).await?;
-            described.description.check(limits)?;
+            self.check(&described.description, limits)?;
             return Ok(described);
         }
         if let Some(protocol) = introduction.protocol {
@@ -179,8 +179,16 @@ impl Sandbox {
         };
         let (namespace, name, description) = convert::description(*described)
             .map_err(|error| DescribeError::Guest(format!("has a bad name: {error}")))?;
-        description.check(&execution.limits)?;
+        self.check(&description, &execution.limits)?;
         Ok(Described { namespace, name, description, program: None })
+    }
+
+    fn check(&self, description: &SuiteDescription, limits: &Limits) -> Result<(), DescribeError> {
+        let checked = description.check(limits);
+        if let Err(InvalidDescription::TooManyTests { .. }) = &checked {
+            self.0.host.metrics.limit_hit(Limit::Tests);
+        }
+        Ok(checked?)
     }
 
     /// Calls the component for a description of it.
@@ -212,7 +220,14 @@ impl Sandbox {
             live: None,
             mark: None,
         };
-        self.run(prepared, room, terms).await.map_err(DescribeError::Host)
+        let execution = self.run(prepared, room, terms).await.map_err(DescribeError::Host)?;
+        let metrics = &inner.host.metrics;
+        if verdict::timed_out(&execution) {
+            metrics.server_limit_hit("sandbox.describe_timeout_ms");
+        }
+        let hit = Limit::ALL.iter().filter(|limit| execution.hits.was_hit(**limit));
+        hit.for_each(|limit| metrics.limit_hit(*limit));
+        Ok(execution)
     }
 
     /// The bounds on a description.
@@ -315,7 +330,7 @@ impl Inner {
     async fn patience(&self) -> Duration {
         let patience = Duration::from_millis(self.settings.slot_wait_ms);
         tokio::time::sleep(patience).await;
-        self.host.metrics.server_limit_hit("slot_wait_ms");
+        self.host.metrics.server_limit_hit("sandbox.slot_wait_ms");
         patience
     }
 }

@@ -119,6 +119,11 @@ pub(super) fn of_describe(execution: &mut Execution) -> DescribeError {
     DescribeError::Guest(message)
 }
 
+/// Whether the guest was still running at its deadline.
+pub(super) fn timed_out(execution: &Execution) -> bool {
+    explain(execution).is_some_and(|why| why.cause == Cause::Timeout)
+}
+
 /// Why the guest did not return; none if it did, or was cancelled.
 fn explain(execution: &Execution) -> Option<Explanation> {
     let Execution {

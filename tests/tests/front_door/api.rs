@@ -4,6 +4,7 @@ use handoff_tests::{Client, Server, Settings, Target, guest, salted};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::clients::hit;
 use crate::steps;
 
 /// The names of the fields of an object, in order.
@@ -350,6 +351,9 @@ async fn a_full_queue_refuses_runs_and_says_when_to_come_back() {
     let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!(wait >= 1);
     refused.problem(429);
+    for limit in ["runner_queue", "runner_concurrent_runs"] {
+        hit(&client, limit).await;
+    }
     assert_eq!(client.list("/runs").await.len(), 2, "what was refused was not stored");
     target.release("a");
     for run in [running, waiting] {

@@ -5,6 +5,7 @@ use std::path::Path;
 use handoff_tests::{Handoff, Server, Settings, Target, guest_file, patiently};
 use serde_json::{Value, json};
 
+use crate::results::attempt;
 use crate::steps;
 
 /// `handoff` with these words as arguments.
@@ -177,11 +178,50 @@ async fn a_run_that_the_platform_cannot_carry_out_ends_the_command_with_a_code_o
     .await;
     // A disk that lost a file.
     let digest = version["suite"]["version"].as_str().unwrap().trim_start_matches("sha256:");
-    let component = server.data().join("blobs").join(&digest[..2]).join(digest);
+    let component = server.data().join("components").join(&digest[..2]).join(digest);
     std::fs::remove_file(component).unwrap();
     target.release("a");
     run.ended().await.expect(102);
     assert_eq!(client.json("/suites/default/noop/runs/1").await["status"], "error");
+}
+
+#[tokio::test]
+async fn of_a_huge_log_of_a_failed_test_the_start_and_the_end_are_shown() {
+    let server = server_with("limits").await;
+    let client = server.client();
+    let test = "prints_a_hundred_megabytes";
+    let run = client.run("limits", &json!({"filter": format!("^{test}$")})).await;
+    // So that it fails half-way.
+    let fuel = attempt(&run, test)["fuel_used"].as_u64().unwrap() / 2;
+    let limits = json!({"fuel": fuel, "log_head_bytes": 8 << 20});
+    client.set_policy("limits", &json!({"limits": limits})).await;
+    let id = |shown: &str| {
+        let (_, id) = shown.split_once("are left out here: `handoff logs ").expect("it is told");
+        id.split_once('`').unwrap().0.to_owned()
+    };
+    let shown = at(&server, &format!("run limits ^{test}$")).run().await.expect(100);
+    assert_says(&shown, &["FIRST LINE", "(limit `fuel`)"]);
+    assert!(shown.len() < 100_000, "{} bytes are shown", shown.len());
+    let whole = at(&server, &format!("logs {}", id(&shown))).run().await.expect(0);
+    assert!(whole.len() > 8 << 20, "{} bytes are all", whole.len());
+
+    let home = tempfile::tempdir().unwrap();
+    let policy = home.path().join("policy.toml");
+    let limits = format!("[limits]\nfuel = {fuel}\nlog_head_bytes = {}\n", 8 << 20);
+    std::fs::write(&policy, limits).unwrap();
+    let line = format!("test {} ^{test}$ --policy {}", file("limits"), policy.display());
+    let shown = handoff(&line).run().await.expect(100);
+    assert_says(&shown, &["FIRST LINE", "are left out here: a report (--report) has them"]);
+    assert!(shown.len() < 100_000, "{} bytes are shown", shown.len());
+}
+
+#[tokio::test]
+async fn a_failed_setup_is_told_with_its_whole_message() {
+    let server = server_with("setup-fails").await;
+    let shown = at(&server, "run setup-fails --param long=1").run().await.expect(100);
+    let words = ["(setup)", "(teardown)", "SETUP FAILED ON PURPOSE AT LENGTH", "TEARDOWN FAILED"];
+    assert_says(&shown, &words);
+    assert!(shown.matches(" AT LENGTH").count() >= 2_000, "{shown}");
 }
 
 #[tokio::test]

@@ -15,12 +15,12 @@ const HOUR_MS: u64 = 3_600_000;
 /// The largest component that a server takes by default.
 const COMPONENT_BYTES: usize = 64 << 20;
 
-async fn connect(server: &Server) -> TcpStream {
+pub(crate) async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.url().strip_prefix("http://").unwrap()).await.unwrap()
 }
 
 /// Waits until a bound of the server was hit.
-async fn hit(client: &Client, limit: &str) {
+pub(crate) async fn hit(client: &Client, limit: &str) {
     let series = format!("handoff_limit_hits_total{{limit=\"{limit}\"}}");
     patiently(&format!("{limit} is hit"), async { while metric(client, &series).await == 0 {} })
         .await;
@@ -59,7 +59,7 @@ async fn a_client_that_sends_all_before_it_reads_gets_its_answer() {
         patiently("the answer comes", read).await.expect("the connection is not reset");
         assert_says(&answer, &["HTTP/1.1 413", "connection: close", "compile.component_bytes"]);
     }
-    hit(&server.client(), "component_bytes").await;
+    hit(&server.client(), "compile_component_bytes").await;
 }
 
 #[tokio::test]
@@ -84,7 +84,9 @@ async fn a_client_that_sends_on_and_on_is_cut_off() {
 async fn uploads_that_stall_stop_nobody_from_asking_for_a_run() {
     let target = Target::start().await;
     let settings = Settings::default().flag("http-upload-memory-bytes", 4 << 20);
+    let settings = settings.flag("compile-component-bytes", 4 << 20);
     let settings = settings.flag("http-body-timeout-ms", HOUR_MS);
+    let settings = settings.flag("http-upload-timeout-ms", HOUR_MS);
     let server = steps::server(settings, &target).await;
     let client = server.client();
     let mut stalled = Vec::new();
@@ -185,6 +187,18 @@ async fn a_report_that_is_read_too_slowly_breaks_off_visibly() {
     let mut rest = Vec::new();
     let _ = patiently("the report ends", slow.read_to_end(&mut rest)).await;
     assert!(!rest.ends_with(b"0\r\n\r\n"), "what broke off does not look complete");
+}
+
+#[tokio::test]
+async fn a_server_that_is_to_end_does_not_wait_for_ever_for_a_client_that_does_not_read() {
+    let settings = Settings::default().flag("http-shutdown-timeout-ms", 1);
+    let settings = settings.flag("http-write-timeout-ms", HOUR_MS);
+    let (mut server, path) = with_large_report(settings).await;
+    let slow = begin(&server, &path).await;
+    server.sigterm();
+    assert!(server.ended().await.success());
+    assert_says(&server.log(), &["answers were still under way when the server stopped"]);
+    drop(slow);
 }
 
 #[tokio::test]

@@ -26,6 +26,15 @@ pub(crate) fn with_instance(component: &[u8], module: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The component with so many bytes in it that mean nothing.
+pub(crate) fn padded(component: &[u8], bytes: usize) -> Vec<u8> {
+    let mut custom = b"\x07padding".to_vec();
+    custom.resize(custom.len() + bytes, 0);
+    let mut padded = component.to_vec();
+    section(&mut padded, 0, &custom);
+    padded
+}
+
 /// A core module whose functions take long to compile: large, and with a value that lives through all
 /// of it at each step.
 pub(crate) fn slow_to_compile(functions: usize, steps: usize) -> Vec<u8> {

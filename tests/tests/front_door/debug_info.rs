@@ -48,7 +48,7 @@ async fn debug_information_beyond_its_bound_is_left_out_and_the_log_says_so() {
     let server = Settings::default().flag("compile-debug-bytes", 1 << 20).start().await;
     let client = server.client();
     upload(&client, 2 << 20).await;
-    assert_eq!(metric(&client, "handoff_limit_hits_total{limit=\"debug_bytes\"}").await, 1);
+    assert_eq!(metric(&client, "handoff_limit_hits_total{limit=\"compile_debug_bytes\"}").await, 1);
     let (run, functions) = trap(&client).await;
     assert!(functions[0].contains("overflows_the_stack::down"), "{functions:?}");
     let lines = lines(&client, &run, "overflows_the_stack").await;

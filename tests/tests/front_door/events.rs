@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::clients::hit;
 use crate::history::History;
+use crate::results::assert_says;
 use crate::steps;
 
 /// The events that are stored of a run.
@@ -164,7 +166,8 @@ async fn more_followers_than_allowed_are_told_to_come_back() {
     let second = client.events(&run, 0).await;
     let refused = client.send(client.events_request(&run, 0)).await;
     assert!(refused.headers.contains_key("retry-after"));
-    refused.problem(503);
+    assert_says(&refused.problem(503), &["runner.watchers_per_run"]);
+    hit(&client, "runner_watchers_per_run").await;
     drop(second);
     target.release("a");
     patiently("the run ends", first.rest()).await;

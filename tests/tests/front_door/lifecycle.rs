@@ -61,12 +61,18 @@ async fn a_setup_that_skips_skips_every_test_with_its_reason() {
 async fn teardown_follows_however_the_tests_ended() {
     let target = Target::start().await;
     let (_server, client) = server(Settings::default(), "teardown", &target).await;
-    // What is asked for, the verdict, and the test that ends badly with its cause.
+    // What is asked for, the verdict, and the test that ends badly with its cause. The suite's own time for
+    // a test is short for one that asks the target on a loaded machine; who hangs is alone.
+    let long = 600_000;
     let cases = [
-        (json!({}), "passed", None),
-        (json!({"params": {"fail": "1"}}), "failed", Some(("fails_if_asked", "panic"))),
+        (json!({"test_timeout_ms": long}), "passed", None),
         (
-            json!({"params": {"hang": "1"}, "test_timeout_ms": 200}),
+            json!({"params": {"fail": "1"}, "test_timeout_ms": long}),
+            "failed",
+            Some(("fails_if_asked", "panic")),
+        ),
+        (
+            json!({"params": {"hang": "1"}, "test_timeout_ms": 200, "filter": "hangs_if_asked"}),
             "failed",
             Some(("hangs_if_asked", "timeout")),
         ),
@@ -80,7 +86,8 @@ async fn teardown_follows_however_the_tests_ended() {
         }
         assert_eq!(run["teardown"]["status"], "passed", "{run:#}");
         assert_eq!(teardown_said(&client, &run).await, ["TEARDOWN SAW SET IN SETUP"]);
-        let stages = ["/stage/setup", "/stage/passes", "/stage/teardown"];
+        let mut stages = vec!["/stage/setup", "/stage/passes", "/stage/teardown"];
+        stages.retain(|stage| request.get("filter").is_none() || *stage != "/stage/passes");
         assert_eq!(paths(&target.seen()[before..]), stages, "{request}");
     }
 }
@@ -88,13 +95,22 @@ async fn teardown_follows_however_the_tests_ended() {
 #[tokio::test]
 async fn a_teardown_that_fails_or_hangs_is_told_and_does_not_change_what_the_tests_found() {
     let target = Target::start().await;
-    let settings = Settings::default().flag("runner-teardown-timeout-ms", 200);
-    let (_server, client) = server(settings, "teardown", &target).await;
-    for (param, cause, message) in [
-        ("fail-teardown", "panic", "TEARDOWN FAILED AS ASKED"),
-        ("hang-teardown", "timeout", "deadline of 200 ms"),
+    // What asks the target before it fails has a teardown's usual time, and a test longer than its suite
+    // says: only what hangs is to meet a deadline, whatever else the machine does.
+    let (mut server, _) = server(Settings::default(), "teardown", &target).await;
+    for (settings, param, cause, message) in [
+        (Settings::default(), "fail-teardown", "panic", "TEARDOWN FAILED AS ASKED"),
+        (
+            Settings::default().flag("runner-teardown-timeout-ms", 200),
+            "hang-teardown",
+            "timeout",
+            "deadline of 200 ms",
+        ),
     ] {
-        let run = client.run("teardown", &json!({"params": {param: "1"}})).await;
+        server = server.restart_with(settings).await;
+        let client = server.client();
+        let request = json!({"params": {param: "1"}, "test_timeout_ms": 600_000});
+        let run = client.run("teardown", &request).await;
         assert_eq!((&run["status"], &run["counts"]["passed"]), (&json!("passed"), &json!(3)));
         let teardown = &run["teardown"]["attempts"][0];
         assert_eq!((&teardown["status"], &teardown["cause"]), (&json!("failed"), &json!(cause)));
@@ -106,10 +122,11 @@ async fn a_teardown_that_fails_or_hangs_is_told_and_does_not_change_what_the_tes
 async fn a_run_that_reaches_its_deadline_fails_and_says_which_tests_it_left() {
     let target = Target::start().await;
     let (_server, client) = server(Settings::default(), "steps", &target).await;
-    let request = json!({"timeout_ms": 2_000, "params": {"path-step-2": "/never"}});
+    // Long enough for setup and one test on a loaded machine.
+    let request = json!({"timeout_ms": 8_000, "params": {"path-step-2": "/never"}});
     let run = client.run("steps", &request).await;
-    assert_eq!((&run["status"], &run["timeout_ms"]), (&json!("failed"), &json!(2_000)));
-    assert_says(text(&run["message"]), &["the run reached its deadline of 2000 ms"]);
+    assert_eq!((&run["status"], &run["timeout_ms"]), (&json!("failed"), &json!(8_000)));
+    assert_says(text(&run["message"]), &["the run reached its deadline of 8000 ms"]);
     assert_eq!(test(&run, "step-1")["status"], "passed");
     let late = attempt(&run, "step-2");
     assert_eq!((&late["status"], &late["cause"]), (&json!("cancelled"), &json!(null)));
@@ -118,7 +135,7 @@ async fn a_run_that_reaches_its_deadline_fails_and_says_which_tests_it_left() {
     assert_eq!(test(&run, "step-2")["status"], "cancelled");
     for name in ["step-3", "step-4", "step-5"] {
         assert_eq!(test(&run, name)["status"], "cancelled");
-        assert_says(text(&test(&run, name)["reason"]), &["deadline of 2000 ms"]);
+        assert_says(text(&test(&run, name)["reason"]), &["deadline of 8000 ms"]);
     }
     assert_eq!(run["teardown"]["status"], "passed", "teardown has a deadline of its own");
 }
@@ -194,6 +211,10 @@ async fn a_run_that_is_stopped_in_the_queue_never_starts() {
     for field in ["started_at", "setup", "teardown"] {
         assert_eq!(run[field], Value::Null, "{field}");
     }
+    for stage in ["setup", "teardown"] {
+        let none = client.get(&format!("/runs/{waiting}/{stage}")).await;
+        assert_says(&none.problem(404), &[stage, &waiting]);
+    }
     assert_eq!(run["counts"]["cancelled"], 5);
     assert_eq!(client.json(&format!("/runs/{first}")).await["status"], "running");
     client.post(&format!("/runs/{first}/retry"), &json!({})).await.problem(409);
@@ -239,11 +260,21 @@ async fn a_teardown_has_its_turn_before_what_came_after_it() {
     let target = Target::start().await;
     let settings = Settings::default().flag("sandbox-concurrent-attempts", 1);
     let (_server, client) = server(settings, "steps", &target).await;
+    let one_waits = async || {
+        let waiting =
+            async { while metric(&client, "handoff_sandbox_attempts_waiting").await != 1 {} };
+        patiently("one waits for the only slot", waiting).await;
+    };
     let stopped = held(&client, &target, "a").await;
-    // Takes the only slot as soon as it is free, and does not let it go.
-    let greedy = json!({"params": {"run": "b", "path-step-1": "/hold/b"}});
-    let greedy = client.submit("steps", &greedy).await;
+    // Takes the only slot as soon as it is free: its setup has it until the teardown waits for it, and then
+    // its first test does not let it go.
+    let params = json!({"run": "b", "path-setup": "/hold/setup", "path-step-1": "/hold/b"});
+    let greedy = client.submit("steps", &json!({"params": params})).await;
+    one_waits().await;
     client.post(&format!("/runs/{stopped}/cancel"), &json!({})).await;
+    target.wait_for("the setup has the slot", |seen| paths(seen).contains(&"/hold/setup")).await;
+    one_waits().await;
+    target.release("setup");
     let run = client.finished(&stopped).await;
     assert_eq!(
         (&run["status"], &run["teardown"]["status"]),

@@ -277,6 +277,7 @@ async fn a_suite_of_more_tests_than_allowed_is_refused() {
     let client = server.client();
     let answer = client.send(client.upload_request(guest("thousand"))).await;
     assert_says(&answer.problem(422), &["1000 tests", "999"]);
+    assert_eq!(metric(&client, &series("tests")).await, 1);
     assert!(client.list("/suites").await.is_empty());
 }
 

@@ -74,6 +74,26 @@ async fn a_long_message_is_short_in_the_run_and_whole_with_its_test_and_in_repor
 }
 
 #[tokio::test]
+async fn a_long_message_of_setup_and_teardown_is_whole_where_they_are_asked_for_alone() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.upload_guest("setup-fails").await;
+    let run = client.run("setup-fails", &json!({"params": {"long": "1"}})).await;
+    let id = text(&run["id"]);
+    for stage in ["setup", "teardown"] {
+        let short = text(&run[stage]["attempts"][0]["message"]);
+        assert!(short.len() <= SHORT && short.ends_with(" … (cut)"), "{short}");
+        let alone = client.json(&format!("/runs/{id}/{stage}")).await;
+        assert_eq!((&alone["status"], &alone["attempts_total"]), (&json!("failed"), &json!(1)));
+        let whole = text(&alone["attempts"][0]["message"]);
+        let start = format!("{} FAILED ON PURPOSE AT LENGTH", stage.to_uppercase());
+        assert!(whole.starts_with(&start) && whole.ends_with("AT LENGTH"), "{whole}");
+        assert_eq!(whole.matches(" AT LENGTH").count(), 1_000);
+        assert!(alone["attempts"][0]["detail"].is_object(), "{alone:#}");
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_may_come_to_too_many_attempts_is_refused() {
     let settings = Settings::default().flag("runner-bounds-max-planned-attempts", 12);
     let server = settings.start().await;
@@ -85,7 +105,7 @@ async fn a_run_that_may_come_to_too_many_attempts_is_refused() {
     }
     let few = client.run("ten", &json!({"max_attempts": 3, "filter": "^adds$"})).await;
     assert_eq!(few["status"], "passed", "what is skipped counts once");
-    let series = "handoff_limit_hits_total{limit=\"max_planned_attempts\"}";
+    let series = "handoff_limit_hits_total{limit=\"runner_bounds_max_planned_attempts\"}";
     assert_eq!(metric(&client, series).await, 2);
 }
 

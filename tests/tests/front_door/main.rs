@@ -7,13 +7,16 @@
 
 mod api;
 mod attempts;
+mod bounds;
 mod cli;
 mod clients;
 mod components;
 mod debug_info;
+mod deletion;
 mod drain;
 mod events;
 mod full_disk;
+mod heads;
 mod history;
 mod idempotency;
 mod kill;

@@ -99,6 +99,8 @@ async fn what_clients_lean_on_is_documented() {
         ("/api/v1/suites/{namespace}/{name}/runs", &["post"]),
         ("/api/v1/runs", &["get"]),
         ("/api/v1/runs/{id}", &["get"]),
+        ("/api/v1/runs/{id}/setup", &["get"]),
+        ("/api/v1/runs/{id}/teardown", &["get"]),
         ("/api/v1/runs/{id}/logs", &["get"]),
         ("/api/v1/runs/{id}/artifacts/{number}", &["get"]),
         ("/api/v1/runs/{id}/events", &["get"]),

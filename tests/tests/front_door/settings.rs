@@ -56,6 +56,22 @@ async fn a_setting_that_cannot_be_is_refused_with_what_is_allowed() {
             "2147483648",
             "sandbox.max_memory_bytes, which is 1073741824",
         ),
+        (
+            "http.body_memory_bytes",
+            "1000",
+            "http.body_bytes, which is 1048576: raise it, or lower that",
+        ),
+        ("http.body_bytes", "67108865", "http.body_memory_bytes, which is 67108864: lower it"),
+        (
+            "http.upload_memory_bytes",
+            "1000",
+            "compile.component_bytes, which is 67108864: raise it",
+        ),
+        (
+            "compile.component_bytes",
+            "268435457",
+            "http.upload_memory_bytes, which is 268435456: lower",
+        ),
     ] {
         let flag = format!("--{}", key.replace(['.', '_'], "-"));
         let given = Handoff::new(&[&serve[..], &[&flag, value]].concat()).directory(home.path());

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod arrows;
+mod bounds;
 mod coverage;
 mod size;
 mod source;
@@ -71,6 +72,11 @@ fn every_fixture_is_used() {
 #[test]
 fn every_limit_is_hit() {
     assert_clean(&coverage::limits(&Tree::of_repository()));
+}
+
+#[test]
+fn every_bound_is_counted_and_hit() {
+    assert_clean(&bounds::check(&Tree::of_repository(), bounds::NO_BOUNDS, bounds::SEEN_OTHERWISE));
 }
 
 #[test]

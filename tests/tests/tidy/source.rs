@@ -140,6 +140,15 @@ impl Token {
         self.text == Text::Path
     }
 
+    /// 1 where something opens, -1 where it closes, else 0.
+    pub(crate) fn nesting(&self) -> i32 {
+        match self.text {
+            Text::Open(_) => 1,
+            Text::Close(_) => -1,
+            _ => 0,
+        }
+    }
+
     pub(crate) fn opens(&self, delimiter: Delimiter) -> bool {
         self.text == Text::Open(delimiter)
     }

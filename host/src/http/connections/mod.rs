@@ -1,5 +1,5 @@
 //! Accepts connections and keeps them within bounds: how many, how long they may be idle, how long a
-//! client may take to send a head or to read an answer.
+//! client may take to send a head or to read an answer, and how much of a head is held.
 
 mod exchange;
 mod patient;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::HttpSettings;
+use super::error::ApiError;
+use super::head::unreadable as unreadable_head;
 use crate::metrics::Metrics;
 use exchange::answer;
 use patient::{Patient, TooSlow};
@@ -29,6 +33,12 @@ use places::{Place, Places};
 
 /// How long to wait after an accept that failed for want of something, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a request that cannot be read is answered as.
+const STAND_IN: &[u8] = b"UNREADABLE / HTTP/1.1\r\n\r\n";
+
+/// The least that hyper buffers of a connection.
+const LEAST_BUFFER_BYTES: usize = 8192;
 
 /// How much is read at a time of what nobody wants.
 const DISCARD_BYTES: usize = 16 << 10;
@@ -106,10 +116,14 @@ impl Door {
     /// HTTP/1.1 alone: without TLS, clients do not speak HTTP/2, and detecting it would wait without a
     /// timeout for the first bytes. The timer covers a connection that is idle between requests too.
     fn http(&self) -> http1::Builder {
+        let head_bytes = usize::try_from(self.settings.head_bytes).unwrap_or(usize::MAX);
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_millis(self.settings.header_timeout_ms));
+            .header_read_timeout(Duration::from_millis(self.settings.header_timeout_ms))
+            .max_headers(self.settings.headers)
+            .max_header_size(head_bytes)
+            .max_buf_size(head_bytes.max(LEAST_BUFFER_BYTES));
         builder
     }
 
@@ -136,19 +150,41 @@ impl Door {
                 (&mut connection).await
             }
         };
-        let mut talks_on = place.has_unread_body();
-        if let Err(error) = ended {
+        if let Err(error) = &ended {
             tracing::debug!(%error, "a connection ended early");
-            if let Some(limit) = limit_hit(&error) {
+            if let Some(limit) = limit_hit(error) {
                 self.metrics.server_limit_hit(limit);
             }
-            talks_on |= error.is_parse();
         }
-        if talks_on && let Some(parts) = connection.into_parts() {
-            tokio::select! {
-                () = self.hear_out(parts.io.into_inner()) => {}
-                () = self.closing.cancelled() => {}
-            }
+        let unreadable = ended.err().filter(hyper::Error::is_parse);
+        if unreadable.is_none() && !place.has_unread_body() {
+            return;
+        }
+        let Some(parts) = connection.into_parts() else { return };
+        let mut stream = parts.io.into_inner();
+        if let Some(error) = unreadable {
+            let why = unreadable_head(&error, &parts.read_buf, &self.settings, &self.metrics);
+            self.refuse(&mut stream, &place, &why).await;
+        }
+        tokio::select! {
+            () = self.hear_out(stream) => {}
+            () = self.closing.cancelled() => {}
+        }
+    }
+
+    /// Answers a request that hyper could not read as the routes answer any other: a stand-in asks them,
+    /// and gets told why.
+    async fn refuse(&self, stream: &mut Patient<TcpStream>, place: &Arc<Place>, why: &ApiError) {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(why.clone());
+            answer(self.router.clone(), Arc::clone(place), request)
+        });
+        let io = TokioIo::new(tokio::io::join(STAND_IN, stream));
+        // The stand-in says nothing more, and waits for its answer.
+        let connection =
+            http1::Builder::new().half_close(true).keep_alive(false).serve_connection(io, service);
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "failed to answer a request that cannot be read");
         }
     }
 
@@ -157,30 +193,30 @@ impl Door {
     /// why. Our half is shut meanwhile.
     async fn hear_out(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let discard = async {
-            // Of a request that could not be read at all, it is not shut yet.
+            // After an answer that failed, it is not shut yet.
             let _ = stream.shutdown().await;
             let mut dropped = vec![0; DISCARD_BYTES];
             let mut left = self.settings.linger_bytes;
             while let Ok(bytes @ 1..) = stream.read(&mut dropped).await {
                 match left.checked_sub(bytes as u64) {
                     Some(rest) => left = rest,
-                    None => return Some("http_linger_bytes"),
+                    None => return Some("http.linger_bytes"),
                 }
             }
             None
         };
         let limit = Duration::from_millis(self.settings.linger_ms);
-        let hit = tokio::time::timeout(limit, discard).await.unwrap_or(Some("http_linger_ms"));
+        let hit = tokio::time::timeout(limit, discard).await.unwrap_or(Some("http.linger_ms"));
         if let Some(limit) = hit {
             self.metrics.server_limit_hit(limit);
         }
     }
 }
 
-/// The bound that ended a connection, if one did.
+/// The setting of the bound that ended a connection, if one did.
 fn limit_hit(error: &hyper::Error) -> Option<&'static str> {
     if error.is_timeout() {
-        return Some("http_header_timeout_ms");
+        return Some("http.header_timeout_ms");
     }
     let io = std::error::Error::source(error)?.downcast_ref::<io::Error>()?;
     Some(io.get_ref()?.downcast_ref::<TooSlow>()?.limit)

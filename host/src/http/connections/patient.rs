@@ -1,5 +1,8 @@
 //! A stream that gives up on a peer that takes an answer too slowly. Without it, a client that stops
 //! reading, or reads a byte now and then, would hold an answer, and what makes it, for ever.
+//!
+//! It also keeps back what hyper says by itself when it cannot read a request's head: a bare status. That
+//! is all that is ever written while no request is under way; our own answer takes its place.
 
 use std::fmt;
 use std::io;
@@ -21,12 +24,14 @@ pub(super) struct Patient<S> {
     patience: Patience,
     /// Runs while a write waits; the limit is the one that is hit when it ends.
     deadline: Option<(Pin<Box<Sleep>>, &'static str)>,
+    /// Whether hyper said something by itself, after which it shuts the stream down.
+    kept_back: bool,
 }
 
 /// The client took its answer too slowly.
 #[derive(Debug)]
 pub(super) struct TooSlow {
-    /// The limit that it did not keep to, as it is called in metrics.
+    /// The setting that it did not keep to.
     pub(super) limit: &'static str,
 }
 
@@ -40,7 +45,15 @@ impl std::error::Error for TooSlow {}
 
 impl<S> Patient<S> {
     pub(super) fn new(stream: S, place: Arc<Place>, settings: &HttpSettings) -> Self {
-        Self { stream, place, patience: Patience::new(settings), deadline: None }
+        let patience = Patience::new(settings);
+        Self { stream, place, patience, deadline: None, kept_back: false }
+    }
+
+    /// Whether to keep back what is about to be written.
+    fn keeps_back(&mut self) -> bool {
+        let keeps_back = !self.place.is_under_way();
+        self.kept_back |= keeps_back;
+        keeps_back
     }
 
     /// Passes on what is ready; of what is not, how long it has been waiting decides.
@@ -102,9 +115,9 @@ impl Patience {
         let excused = Duration::from_millis(taken_ms);
         let in_all = (self.at_a_time + excused).saturating_sub(self.waited);
         if in_all < self.at_a_time {
-            (now + in_all, "http_write_bytes_per_s")
+            (now + in_all, "http.write_bytes_per_s")
         } else {
-            (now + self.at_a_time, "http_write_timeout_ms")
+            (now + self.at_a_time, "http.write_timeout_ms")
         }
     }
 
@@ -140,6 +153,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.keeps_back() {
+            return Poll::Ready(Ok(data.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, data);
         self.count(&written);
         self.bounded(cx, written)
@@ -154,6 +170,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.kept_back) {
+            return Poll::Ready(Ok(()));
+        }
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.bounded(cx, shut)
     }
@@ -163,6 +182,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.keeps_back() {
+            return Poll::Ready(Ok(data.iter().map(|part| part.len()).sum()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
         self.count(&written);
         self.bounded(cx, written)
@@ -203,18 +225,18 @@ mod tests {
 
     #[test]
     fn a_client_that_takes_nothing_is_given_up() {
-        assert_eq!(given_up(&mut patience(), 1, 11, 1), Some("http_write_timeout_ms"));
+        assert_eq!(given_up(&mut patience(), 1, 11, 1), Some("http.write_timeout_ms"));
         // However much it took before.
         let mut patience = patience();
         assert_eq!(given_up(&mut patience, 1 << 30, 1, 1_000), None);
-        assert_eq!(given_up(&mut patience, 0, 11, 1), Some("http_write_timeout_ms"));
+        assert_eq!(given_up(&mut patience, 0, 11, 1), Some("http.write_timeout_ms"));
     }
 
     #[test]
     fn a_client_that_takes_a_little_now_and_then_is_given_up() {
-        assert_eq!(given_up(&mut patience(), 1, 9, 2), Some("http_write_bytes_per_s"));
+        assert_eq!(given_up(&mut patience(), 1, 9, 2), Some("http.write_bytes_per_s"));
         assert_eq!(given_up(&mut patience(), 90, 1, 90), None);
-        assert_eq!(given_up(&mut patience(), 90, 1, 100), Some("http_write_bytes_per_s"));
+        assert_eq!(given_up(&mut patience(), 90, 1, 100), Some("http.write_bytes_per_s"));
         assert_eq!(given_up(&mut patience(), 100, 1, 100_000), None);
     }
 
@@ -222,7 +244,7 @@ mod tests {
     fn what_lies_in_buffers_before_the_first_wait_excuses_nothing_and_an_answer_starts_anew() {
         let mut patience = patience();
         patience.taken(1 << 30);
-        assert_eq!(given_up(&mut patience, 1, 9, 2), Some("http_write_bytes_per_s"));
+        assert_eq!(given_up(&mut patience, 1, 9, 2), Some("http.write_bytes_per_s"));
         patience.answer_ended();
         assert_eq!(given_up(&mut patience, 1, 9, 1), None);
     }

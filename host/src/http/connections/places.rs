@@ -48,7 +48,7 @@ impl Places {
     /// A place for a connection from `peer`, when there is one.
     pub(super) async fn take(self: &Arc<Self>, peer: IpAddr, metrics: &Metrics) -> Arc<Place> {
         if self.taken().connections.len() >= self.limit {
-            metrics.server_limit_hit("http_connections");
+            metrics.server_limit_hit("http.connections");
         }
         loop {
             if let Some(place) = self.try_take(peer) {
@@ -71,8 +71,8 @@ impl Places {
         let connection = Connection { peer, idle_since, evicted: evicted.clone() };
         taken.connections.insert(number, connection);
         let places = Arc::clone(self);
-        let (unread, answered) = (AtomicBool::new(false), AtomicBool::new(false));
-        Some(Arc::new(Place { places, number, evicted, unread, answered }))
+        let [under_way, unread, answered] = [false; 3].map(AtomicBool::new);
+        Some(Arc::new(Place { places, number, evicted, under_way, unread, answered }))
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -100,6 +100,8 @@ pub(super) struct Place {
     places: Arc<Places>,
     number: u64,
     evicted: CancellationToken,
+    /// Whether a request came whose answer has not been sent.
+    under_way: AtomicBool,
     /// Whether the request under way, or the last one, has a body that was not read to its end.
     unread: AtomicBool,
     /// Whether the answer under way has been made; what is left of it is on its way out.
@@ -116,7 +118,13 @@ impl Place {
     pub(super) fn request_began(&self, has_body: bool) {
         self.unread.store(has_body, Ordering::Release);
         self.answered.store(false, Ordering::Release);
+        self.under_way.store(true, Ordering::Release);
         self.set_idle_since(None);
+    }
+
+    /// Whether a request came whose answer has not been sent.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Acquire)
     }
 
     /// The request's body was read to its end.
@@ -138,6 +146,7 @@ impl Place {
     pub(super) fn flushed(&self) -> bool {
         let ended = self.answered.swap(false, Ordering::AcqRel);
         if ended {
+            self.under_way.store(false, Ordering::Release);
             self.set_idle_since(Some(Instant::now()));
             self.places.changed.notify_one();
         }

@@ -83,6 +83,9 @@ async fn a_client_that_never_ends_its_head_is_cut_off() {
     // One that is kept alive and says nothing more is cut off too, after its answer.
     let answer = rest(server.send(&format!("{GET}\r\n")).await).await;
     assert!(answer.contains("200 OK") && answer.ends_with("hello"), "{answer}");
+    // One that said nothing at all has not even begun a request.
+    let hits = server.metrics.render();
+    assert!(hits.contains("{limit=\"http_header_timeout_ms\"} "), "{hits}");
 }
 
 #[tokio::test]

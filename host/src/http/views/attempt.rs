@@ -46,7 +46,8 @@ pub struct AttemptView {
     pub limits_hit: Vec<String>,
     /// The files it kept.
     pub artifacts: Vec<ArtifactView>,
-    /// What else it left behind; only where a test is asked for by itself, and in the JSON report.
+    /// What else it left behind; only where a test, setup or teardown is asked for by itself, and in the
+    /// JSON report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<DetailView>,
 }

@@ -136,14 +136,15 @@ pub struct StageAttemptsView {
     /// How its last attempt ended.
     #[schema(schema_with = schemas::test_status)]
     pub status: TestStatus,
-    /// Its last attempts.
+    /// Its last attempts. `GET /runs/{id}/setup` and `GET /runs/{id}/teardown` have all.
     pub attempts: Vec<AttemptView>,
     /// How many there were.
     pub attempts_total: u64,
 }
 
 impl StageAttemptsView {
-    fn of(attempts: &Attempts) -> Option<Self> {
+    /// The last attempts; none if there was none.
+    pub fn of(attempts: &Attempts) -> Option<Self> {
         let status = attempts.last()?.status;
         let attempts_total = attempts.total();
         Some(Self { status, attempts: attempts.iter().map(Into::into).collect(), attempts_total })

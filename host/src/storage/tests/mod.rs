@@ -21,6 +21,7 @@ struct Opened {
     storage: Storage,
     told: Arc<Mutex<Vec<Arc<RunEvent>>>>,
     free: Arc<AtomicU64>,
+    metrics: Metrics,
 }
 
 fn open_with(dir: &TempDir, settings: StorageSettings) -> Opened {
@@ -34,9 +35,11 @@ fn open_with(dir: &TempDir, settings: StorageSettings) -> Opened {
         let free = free.clone();
         Box::new(move || Ok(free.load(Ordering::Acquire)))
     };
+    let metrics = Metrics::new();
+    let path = dir.path().join("store");
     let storage =
-        Storage::open_with(&dir.path().join("store"), settings, on_stored, free_space).unwrap();
-    Opened { storage, told, free }
+        Storage::open_with(&path, settings, metrics.clone(), on_stored, free_space).unwrap();
+    Opened { storage, told, free, metrics }
 }
 
 fn open(dir: &TempDir) -> Opened {
@@ -113,6 +116,11 @@ impl Opened {
         let version = version(suite, &component);
         self.storage.put_version(version.clone(), component, None).await.unwrap();
         version
+    }
+
+    /// Whether a bound was hit.
+    fn hit(&self, limit: &str) -> bool {
+        self.metrics.render().contains(&format!("handoff_limit_hits_total{{limit=\"{limit}\"}} "))
     }
 
     async fn queue(&self, suite: &str, reference: Option<&str>) -> RunId {

@@ -73,7 +73,7 @@ async fn detail_and_artifacts_are_stored_apart_from_the_event() {
     assert_eq!(storage.detail(run, &stage, 1, 1).unwrap(), Some(detail));
     assert_eq!(storage.detail(run, &stage, 1, 2).unwrap(), None);
     assert_eq!(storage.detail(run, &Stage::Setup, 1, 1).unwrap(), None);
-    assert_eq!(storage.blob(&digest).await.unwrap(), Some(content));
+    assert_eq!(storage.artifact(&digest).await.unwrap(), Some(content));
     assert_eq!(storage.events(run, 1, 1).unwrap(), [told.as_ref().clone()]);
 }
 
@@ -107,7 +107,9 @@ async fn a_run_has_its_last_attempts_and_all_are_found_by_themselves() {
             opened.store(spec.id, EventKind::AttemptFinished { stage, attempt }).await;
         }
     }
+    assert!(!opened.hit("storage_attempts_shown"));
     let run = opened.storage.run(spec.id).unwrap().unwrap();
+    assert!(opened.hit("storage_attempts_shown"));
     for test in &run.tests {
         assert_eq!(test.attempts.iter().map(|a| a.number).collect::<Vec<_>>(), [4, 5]);
         assert_eq!(test.attempts.total(), 5);

@@ -14,9 +14,9 @@ async fn a_version_is_stored_once_with_its_component() {
     let storage = &opened.storage;
     assert_eq!(storage.version(&version.suite, &version.digest).unwrap(), Some(version.clone()));
     assert_eq!(storage.newest_version(&version.suite).unwrap(), Some(version.clone()));
-    assert_eq!(storage.blob(&version.digest).await.unwrap(), Some(component));
+    assert_eq!(storage.component(&version.digest).await.unwrap(), Some(component));
     assert_eq!(storage.version(&suite("team/other"), &version.digest).unwrap(), None);
-    assert_eq!(storage.blob(&Digest::of(b"other")).await.unwrap(), None);
+    assert_eq!(storage.component(&Digest::of(b"other")).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -93,6 +93,135 @@ async fn a_deleted_suite_leaves_its_runs_and_can_be_uploaded_again() {
     assert!(storage.run(run).unwrap().is_some());
     assert!(storage.next_run_number(&id).unwrap() > 1, "a number was given twice");
     assert!(storage.put_version(version, component, None).await.unwrap());
+}
+
+/// The components on the disk.
+fn on_disk(dir: &TempDir) -> Vec<Digest> {
+    let mut found = Vec::new();
+    for shelf in std::fs::read_dir(dir.path().join("store/components")).unwrap() {
+        for file in std::fs::read_dir(shelf.unwrap().path()).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            found.push(format!("sha256:{name}").parse().unwrap());
+        }
+    }
+    found.sort();
+    found
+}
+
+fn digests<const N: usize>(components: [&[u8]; N]) -> Vec<Digest> {
+    let mut digests = components.map(Digest::of);
+    digests.sort();
+    digests.into()
+}
+
+#[tokio::test]
+async fn a_component_goes_with_the_last_suite_that_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    opened.upload("a", b"shared").await;
+    opened.upload("a", b"of a alone").await;
+    opened.upload("b", b"shared").await;
+    let opened = opened.reopen(&dir).await;
+    assert_eq!(on_disk(&dir), digests([b"shared", b"of a alone"]));
+    assert!(opened.storage.delete_suite(&suite("a")).await.unwrap());
+    assert_eq!(on_disk(&dir), digests([b"shared"]));
+    let shared = opened.storage.component(&Digest::of(b"shared")).await.unwrap();
+    assert_eq!(shared.as_deref(), Some(&b"shared"[..]));
+    // Uploaded again, it is there once more.
+    opened.upload("a", b"of a alone").await;
+    let opened = opened.reopen(&dir).await;
+    assert_eq!(on_disk(&dir), digests([b"shared", b"of a alone"]));
+    for name in ["a", "b"] {
+        assert!(opened.storage.delete_suite(&suite(name)).await.unwrap());
+    }
+    assert_eq!(on_disk(&dir), []);
+}
+
+#[tokio::test]
+async fn a_component_stays_as_long_as_a_run_of_it_has_not_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let component = Bytes::from_static(b"component");
+    let version = version("a", &component);
+    opened.storage.put_version(version.clone(), component.clone(), None).await.unwrap();
+    let mut runs = Vec::new();
+    for number in 1..=3 {
+        let spec = RunSpec { version: version.digest, ..spec(&suite("a"), number, None, 1) };
+        opened.store(spec.id, queued(&spec)).await;
+        runs.push(spec.id);
+    }
+    opened.store(runs[0], finished(RunStatus::Passed)).await;
+    assert!(opened.storage.delete_suite(&suite("a")).await.unwrap());
+    let opened = opened.reopen(&dir).await;
+    opened.store(runs[1], finished(RunStatus::Passed)).await;
+    assert_eq!(on_disk(&dir), [version.digest]);
+    assert_eq!(opened.storage.component(&version.digest).await.unwrap(), Some(component.clone()));
+    // The same content as an artifact is another matter.
+    let artifact = Artifact {
+        name: "copy".into(),
+        media_type: "application/wasm".into(),
+        size_bytes: component.len() as u64,
+        digest: version.digest,
+        content: component.clone(),
+    };
+    let attempt = attempt(None, vec![artifact]);
+    opened.store(runs[2], EventKind::AttemptFinished { stage: Stage::Setup, attempt }).await;
+    opened.store(runs[2], finished(RunStatus::Passed)).await;
+    assert_eq!(on_disk(&dir), []);
+    assert_eq!(opened.storage.artifact(&version.digest).await.unwrap(), Some(component));
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_removed_and_what_is_needed_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let kept = opened.upload("a", b"kept").await.digest;
+    let left = Bytes::from_static(b"written, and never stored");
+    opened.storage.shared().components.put(&Digest::of(&left), &left).unwrap();
+    assert_eq!(on_disk(&dir).len(), 2);
+    let opened = opened.reopen(&dir).await;
+    assert_eq!(on_disk(&dir), [kept]);
+    // A store from before components had a directory of their own.
+    let at = |kind: &str| {
+        let hex = kept.hex();
+        let shelf = dir.path().join("store").join(kind).join(&hex[..2]);
+        std::fs::create_dir_all(&shelf).unwrap();
+        shelf.join(hex)
+    };
+    std::fs::rename(at("components"), at("blobs")).unwrap();
+    let opened = opened.reopen(&dir).await;
+    let component = opened.storage.component(&kept).await.unwrap();
+    assert_eq!(component.as_deref(), Some(&b"kept"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_keeps_its_component_whatever_is_deleted_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let component = Bytes::from_static(b"component");
+    let digest = Digest::of(&component);
+    let storage = &opened.storage;
+    let change = |name: &'static str, puts: bool| {
+        let (storage, component) = (storage.clone(), component.clone());
+        tokio::spawn(async move {
+            if puts {
+                storage.put_version(version(name, &component), component, None).await.unwrap();
+            } else {
+                storage.delete_suite(&suite(name)).await.unwrap();
+            }
+        })
+    };
+    for round in 0..100 {
+        let changes =
+            ["a", "b"].into_iter().flat_map(|name| [true, false, true].map(|p| (name, p)));
+        let changes = changes.skip(round % 3).map(|(name, puts)| change(name, puts));
+        for changed in futures::future::join_all(changes).await {
+            changed.unwrap();
+        }
+        let stored = |name| storage.version(&suite(name), &digest).unwrap().is_some();
+        let is_there = storage.component(&digest).await.unwrap().is_some();
+        assert_eq!(is_there, stored("a") || stored("b"), "in round {round}");
+    }
 }
 
 #[tokio::test]

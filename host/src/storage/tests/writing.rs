@@ -62,7 +62,8 @@ async fn a_full_disk_refuses_new_work_and_keeps_the_progress_of_the_old() {
     ));
     assert!(full(&storage.put_policy(&suite("a"), &Policy::default()).await.unwrap_err()));
     assert!(full(&storage.healthy().unwrap_err()));
-    assert_eq!(storage.blob(&version.digest).await.unwrap(), None, "something was written");
+    assert!(opened.hit("storage_min_free_bytes"));
+    assert_eq!(storage.component(&version.digest).await.unwrap(), None, "something was written");
     assert_eq!(storage.summary(refused.id).unwrap(), None);
     progress.push(storage.append(run, finished(RunStatus::Passed), None).await);
     assert_eq!(storage.events(run, 1, 10).unwrap(), []);
@@ -96,6 +97,7 @@ async fn a_full_disk_holds_the_executors_back_until_the_store_is_closed() {
         tokio::task::yield_now().await;
     }
     assert!(!appending.is_finished());
+    assert!(opened.hit("storage_queue_bytes"));
     opened.storage.close().await.unwrap();
     for receipt in appending.await.unwrap() {
         let error = receipt.await.unwrap().unwrap_err();
@@ -111,12 +113,12 @@ async fn a_second_opening_is_refused_by_name() {
     let opened = open(&dir);
     let path = dir.path().join("store");
     let settings = StorageSettings::default();
-    let second = Storage::open(path.clone(), settings.clone(), Box::new(|_| {}));
+    let second = Storage::open(path.clone(), settings.clone(), Metrics::new(), Box::new(|_| {}));
     let error = second.err().unwrap();
     assert!(matches!(&error, StorageError::Locked(dir) if *dir == path), "{error}");
     assert!(error.to_string().contains(path.to_str().unwrap()));
     drop(opened);
-    assert!(Storage::open(path, settings, Box::new(|_| {})).is_ok());
+    assert!(Storage::open(path, settings, Metrics::new(), Box::new(|_| {})).is_ok());
 }
 
 #[tokio::test]
@@ -158,7 +160,8 @@ async fn a_listener_that_panics_does_not_stop_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let on_stored: OnStored = Box::new(|_| panic!("a listener's own mistake"));
     let storage =
-        Storage::open(dir.path().to_owned(), StorageSettings::default(), on_stored).unwrap();
+        Storage::open(dir.path().to_owned(), StorageSettings::default(), Metrics::new(), on_stored)
+            .unwrap();
     let spec = spec(&suite("a"), 1, None, 1);
     let receipt = storage.append(spec.id, queued(&spec), None).await;
     assert_eq!(receipt.await.unwrap().unwrap(), 1);
@@ -256,6 +259,41 @@ async fn many_runs_with_large_details_survive_a_small_cache() {
 }
 
 #[tokio::test]
+async fn large_details_take_their_turn_and_small_ones_need_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open_with(&dir, StorageSettings { large_details: 1, ..Default::default() });
+    let run = opened.queue("a", None).await;
+    let append = |lines: usize| {
+        let attempt = attempt(Some(detail(lines)), vec![]);
+        let stage = Stage::Test("test 0".into());
+        opened.storage.append(run, EventKind::AttemptFinished { stage, attempt }, None)
+    };
+    let turn = opened.storage.shared().large.acquire().await.unwrap();
+    let mut large = Box::pin(append(101));
+    assert!(futures::poll!(&mut large).is_pending());
+    assert!(opened.hit("storage_large_details"));
+    assert_eq!(append(100).await.await.unwrap().unwrap(), 2);
+    drop(turn);
+    assert_eq!(large.await.await.unwrap().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_key_that_is_forgotten_before_its_time_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open_with(&dir, StorageSettings { idempotency_keys: 2, ..Default::default() });
+    for name in ["first", "second", "third"] {
+        assert!(!opened.hit("storage_idempotency_keys"), "{name}");
+        let spec = spec(&suite("a"), 1, None, 1);
+        let key = Some(key(name, b"request"));
+        opened.storage.append(spec.id, queued(&spec), key).await.await.unwrap().unwrap();
+    }
+    assert!(opened.hit("storage_idempotency_keys"));
+    let answer = |name| opened.storage.earlier_answer(&key(name, b"request")).unwrap();
+    assert_eq!(answer("first"), None);
+    assert!(answer("second").is_some() && answer("third").is_some());
+}
+
+#[tokio::test]
 async fn the_queue_holds_no_more_than_it_is_set_to() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_with(&dir, StorageSettings { queue: 4, ..Default::default() });
@@ -272,6 +310,9 @@ async fn the_queue_holds_no_more_than_it_is_set_to() {
         tokio::task::yield_now().await;
     }
     assert_eq!(opened.storage.waiting(), 4);
+    while !opened.hit("storage_queue") {
+        tokio::task::yield_now().await;
+    }
     opened.free.store(u64::MAX, Ordering::Release);
     appending.await.unwrap();
     opened.storage.close().await.unwrap();

@@ -119,14 +119,18 @@ fn a_component_with_many_memories_takes_more_slots() {
 
 #[test]
 fn a_component_beyond_the_pools_bounds_is_refused_when_it_is_loaded() {
-    let settings = SandboxSettings { memories_per_component: 2, ..SandboxSettings::default() };
-    let bench = Bench::with(settings);
     let text = "(component (core module $m (memory 1))
         (core instance (instantiate $m)) (core instance (instantiate $m))
         (core instance (instantiate $m)))";
     let bytes = wat::parse_str(text).unwrap();
-    let error = Component::from_binary(bench.engines.metered(), &bytes).err().unwrap();
-    assert!(format!("{error:#}").contains("memories"), "{error:#}");
+    let refused = |settings: SandboxSettings, what: &str| {
+        let bench = Bench::with(settings);
+        let error = Component::from_binary(bench.engines.metered(), &bytes).err().unwrap();
+        assert!(format!("{error:#}").contains(what), "{error:#}");
+    };
+    refused(SandboxSettings { memories_per_component: 2, ..Default::default() }, "memories");
+    // One attempt alone has two, and would wait for more for ever.
+    refused(SandboxSettings { concurrent_attempts: 1, ..Default::default() }, "memories");
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ async fn a_describe_that_does_not_answer_says_what_it_did() {
         wrong(&bench, "(call $loop) unreachable").await,
         "describe the suite: it did not answer within 100 ms"
     );
+    let hits = "handoff_limit_hits_total{limit=\"sandbox_describe_timeout_ms\"} 1\n";
+    assert!(bench.metrics.render().contains(hits), "{}", bench.metrics.render());
     assert_eq!(
         wrong(&bench, "unreachable").await,
         "describe the suite: it trapped: it aborted (`unreachable` was executed)"

@@ -31,7 +31,7 @@ async fn a_describe_and_a_teardown_do_not_wait_for_ever() {
     assert!(busy.to_string().contains("no room was free within 20 ms"), "{busy}");
     assert_eq!((torn_down.status, torn_down.cause), (TestStatus::Error, Some(Cause::Host)));
     assert!(torn_down.message.unwrap().ends_with("within 20 ms (sandbox.slot_wait_ms)"));
-    let hits = "handoff_limit_hits_total{limit=\"slot_wait_ms\"} 2\n";
+    let hits = "handoff_limit_hits_total{limit=\"sandbox_slot_wait_ms\"} 2\n";
     assert!(bench.metrics.render().contains(hits));
 }
 
