@@ -37,7 +37,9 @@ impl Handoff {
         let mut command = Command::new(guests::profile_directory().join("handoff"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("HANDOFF_") || ["CI", "NO_COLOR"].contains(&name.as_str()) {
+            let is_of_ci =
+                name.starts_with("GITHUB_") || ["CI", "NO_COLOR"].contains(&name.as_str());
+            if name.starts_with("HANDOFF_") || is_of_ci {
                 command.env_remove(name);
             }
         }

@@ -1,12 +1,13 @@
 //! `handoff run`: starts a run on a server, follows it, and ends as it ends.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, ServerArgs, read};
+use super::course::Course;
 use super::exit::{Exit, Failure};
 use super::progress::{Facts, Progress};
 use super::reports::ReportOrder;
@@ -27,7 +28,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "sha256:…")]
     version: Option<Digest>,
     /// Only start the run: print its id and end
-    #[arg(long, conflicts_with_all = ["wait", "reports", "fail_fast", "fail_on_flaky"])]
+    #[arg(long, conflicts_with_all = ["wait", "reports", "fail_fast", "max_failures", "fail_on_flaky"])]
     detach: bool,
     /// Wait at most so long; the run goes on, and the exit code is 103
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -58,6 +59,9 @@ impl RunArgs {
         };
         let run: RunSummaryView = read(json.clone())?;
         let facts: Facts = read(json.clone())?;
+        if let Some(github) = &surroundings.github {
+            github.tell_run(run.id);
+        }
         if self.detach {
             let mut out = io::stdout();
             match self.output {
@@ -66,15 +70,17 @@ impl RunArgs {
             }
             return Ok(Exit::Passed);
         }
-        let (out, look) = course(self.output, surroundings);
+        let (mut out, look) = Course::of(self.output, surroundings);
+        out.group(&self.suite.to_string())?;
         let watch = Watch {
             client: &client,
             run: run.id,
             look,
-            fail_fast: self.request.fail_fast,
+            failure_limit: self.request.failure_limit(),
             fail_on_flaky: self.request.fail_on_flaky,
             patience: self.wait,
             user: surroundings.user(),
+            github: surroundings.github.as_ref(),
         };
         let progress = Progress::new(out, look, false, Instant::now());
         let progress = progress.with_facts(facts);
@@ -88,17 +94,4 @@ impl RunArgs {
         }
         Ok(exit)
     }
-}
-
-/// Where the course of a run is shown: on standard output, unless that is for its result.
-pub(super) fn course(
-    output: Output,
-    surroundings: &Surroundings,
-) -> (BufWriter<Box<dyn Write>>, super::terminal::Look) {
-    let (stream, look): (Box<dyn Write>, _) = match output {
-        Output::Human => (Box::new(io::stdout()), surroundings.out),
-        Output::Json => (Box::new(io::stderr()), surroundings.err),
-    };
-    // A line taken away and drawn again in one write does not flicker.
-    (BufWriter::new(stream), look)
 }

@@ -13,8 +13,10 @@ use super::Api;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query, Received, page};
 use super::idempotency::Idempotency;
-use super::views::{AttemptView, DetailView, List, RunBody, RunSummaryView, RunView, TestView};
-use crate::model::{Name, Run, RunId, RunStatus, Stage, SuiteId};
+use super::views::{
+    AttemptView, DetailView, List, RunBody, RunSummaryView, RunView, StageAttemptsView, TestView,
+};
+use crate::model::{Attempt, Name, Run, RunId, RunStatus, Stage, SuiteId};
 use crate::storage::RunQuery;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -190,7 +192,7 @@ pub(super) async fn read_by_number(
     Ok(Json((&run.ok_or_else(|| ApiError::not_found(missing))?).into()))
 }
 
-/// How many attempts at one test are shown with their details; the last ones, if there are more.
+/// How many attempts at one thing are shown with their details; the last ones, if there are more.
 const MAX_DETAILS: usize = 50;
 
 /// Read a test of a run: all its attempts, the last 50 with their details.
@@ -210,31 +212,77 @@ pub(super) async fn test(
 ) -> Result<Json<TestView>, ApiError> {
     let run = find(&api, id).await?;
     let missing = || ApiError::not_found(format!("the run {id} has no test {name:?}"));
-    let mut test = TestView::without_attempts(run.test(&name).ok_or_else(missing)?);
-    let (stage, up_to) = (Stage::Test(name), run.last_seq);
-    let test = api
-        .ask(move |storage| {
-            let mut attempts = Vec::new();
-            storage.attempts(id, up_to, |of, attempt| {
-                attempts.extend((*of == stage).then(|| attempt.clone()));
-            })?;
-            let with_details = attempts.len().saturating_sub(MAX_DETAILS);
-            for (place, mut attempt) in attempts.into_iter().enumerate() {
-                if place < with_details {
-                    test.attempts.push(AttemptView::from(&attempt));
-                    continue;
-                }
-                // Nothing is stored of an attempt that left nothing behind.
-                let detail = storage.detail(id, &stage, attempt.round, attempt.number)?;
-                let detail = detail.unwrap_or_default();
-                attempt.restore(&detail);
-                let detail = Some(DetailView::of(&detail, false));
-                test.attempts.push(AttemptView { detail, ..AttemptView::from(&attempt) });
+    let test = TestView::without_attempts(run.test(&name).ok_or_else(missing)?);
+    let attempts = with_details(&api, &run, Stage::Test(name)).await?;
+    Ok(Json(TestView { attempts, ..test }))
+}
+
+/// Read the setup of a run: all its attempts, the last 50 with their details.
+#[utoipa::path(
+    get, path = "/runs/{id}/setup", tag = "runs", params(("id" = String, Path, format = "uuid")),
+    responses(
+        (status = 200, body = StageAttemptsView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn setup(
+    State(api): State<Api>,
+    Path(id): Path<RunId>,
+) -> Result<Json<StageAttemptsView>, ApiError> {
+    stage(&api, id, Stage::Setup).await
+}
+
+/// Read the teardown of a run: all its attempts, the last 50 with their details.
+#[utoipa::path(
+    get, path = "/runs/{id}/teardown", tag = "runs", params(("id" = String, Path, format = "uuid")),
+    responses(
+        (status = 200, body = StageAttemptsView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn teardown(
+    State(api): State<Api>,
+    Path(id): Path<RunId>,
+) -> Result<Json<StageAttemptsView>, ApiError> {
+    stage(&api, id, Stage::Teardown).await
+}
+
+async fn stage(api: &Api, id: RunId, stage: Stage) -> Result<Json<StageAttemptsView>, ApiError> {
+    let run = find(api, id).await?;
+    let (attempts, word) = match stage {
+        Stage::Setup => (&run.setup, "setup"),
+        _ => (&run.teardown, "teardown"),
+    };
+    let missing =
+        || ApiError::not_found(format!("the run {id} has no attempt at {word} that ended"));
+    let view = StageAttemptsView::of(attempts).ok_or_else(missing)?;
+    let attempts = with_details(api, &run, stage).await?;
+    Ok(Json(StageAttemptsView { attempts, ..view }))
+}
+
+/// All attempts at a part of a run, the last ones with their details.
+async fn with_details(api: &Api, run: &Run, stage: Stage) -> Result<Vec<AttemptView>, ApiError> {
+    let (id, up_to) = (run.spec.id, run.last_seq);
+    api.ask(move |storage| {
+        let mut attempts = Vec::new();
+        storage.attempts(id, up_to, |of, attempt| {
+            attempts.extend((*of == stage).then(|| attempt.clone()));
+        })?;
+        let with_details = attempts.len().saturating_sub(MAX_DETAILS);
+        let view = |(place, mut attempt): (usize, Attempt)| {
+            if place < with_details {
+                return Ok(AttemptView::from(&attempt));
             }
-            Ok(test)
-        })
-        .await?;
-    Ok(Json(test))
+            // Nothing is stored of an attempt that left nothing behind.
+            let detail = storage.detail(id, &stage, attempt.round, attempt.number)?;
+            let detail = detail.unwrap_or_default();
+            attempt.restore(&detail);
+            let detail = Some(DetailView::of(&detail, false));
+            Ok(AttemptView { detail, ..AttemptView::from(&attempt) })
+        };
+        attempts.into_iter().enumerate().map(view).collect()
+    })
+    .await
 }
 
 /// Who asks.

@@ -7,6 +7,7 @@
 
 mod api;
 mod attempts;
+mod ci;
 mod cli;
 mod clients;
 mod components;
@@ -14,6 +15,7 @@ mod debug_info;
 mod drain;
 mod events;
 mod full_disk;
+mod github;
 mod history;
 mod idempotency;
 mod kill;
