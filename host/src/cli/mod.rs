@@ -12,6 +12,7 @@ mod ending;
 mod exit;
 mod failures;
 mod github;
+mod health;
 mod inspect;
 mod logs;
 mod new;
@@ -75,6 +76,8 @@ enum Command {
     Test(Box<test::TestArgs>),
     /// Start the server
     Serve(serve::ServeArgs),
+    /// Tell whether a server takes work
+    Health(health::HealthArgs),
     /// Upload a component to a server
     Upload(upload::UploadArgs),
     /// Start a run on a server and follow it
@@ -198,6 +201,7 @@ impl Command {
         match self {
             Self::Test(args) => args.run(surroundings).await,
             Self::Serve(args) => args.run(surroundings).await,
+            Self::Health(args) => args.run(surroundings).await,
             Self::Upload(args) => args.run(surroundings).await,
             Self::Run(args) => args.run(surroundings).await,
             Self::Runs(args) => args.run(surroundings).await,

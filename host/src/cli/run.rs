@@ -22,6 +22,13 @@ use crate::model::{Digest, SuiteId};
 pub(super) struct RunArgs {
     /// The suite: `namespace/name`, or a name in the namespace `default`
     suite: SuiteId,
+    /// Run this suite too, after it, whatever came of it; may be given more than once
+    #[arg(
+        long,
+        value_name = "SUITE",
+        conflicts_with_all = ["detach", "reports", "output", "version"]
+    )]
+    also: Vec<SuiteId>,
     #[command(flatten)]
     request: RequestArgs,
     /// The version, in place of the newest upload
@@ -47,10 +54,37 @@ impl RunArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
         let mut interrupts = Interrupts::listen()?;
         let client = Client::new(&self.server)?;
+        if self.also.is_empty() {
+            return self.run_suite(&self.suite, &client, &mut interrupts, surroundings).await;
+        }
+        let mut first = Exit::Passed;
+        for suite in std::iter::once(&self.suite).chain(&self.also) {
+            let ended = self.run_suite(suite, &client, &mut interrupts, surroundings).await;
+            let exit = ended.unwrap_or_else(|failure| {
+                surroundings.tell(&failure);
+                failure.exit
+            });
+            if exit == Exit::Interrupted {
+                return Ok(exit);
+            }
+            if first == Exit::Passed {
+                first = exit;
+            }
+        }
+        Ok(first)
+    }
+
+    async fn run_suite(
+        &self,
+        suite: &SuiteId,
+        client: &Client,
+        interrupts: &mut Interrupts,
+        surroundings: &Surroundings,
+    ) -> Result<Exit, Failure> {
         let mut request = self.request.request();
         request.version = self.version;
         request.initiated_by = surroundings.user().map(Into::into);
-        let (namespace, name) = (self.suite.namespace.as_str(), self.suite.name.as_str());
+        let (namespace, name) = (suite.namespace.as_str(), suite.name.as_str());
         let (path, body) = (["suites", namespace, name, "runs"], body(&request));
         let created = client.create(&path, &body);
         let json: Value = tokio::select! {
@@ -71,9 +105,9 @@ impl RunArgs {
             return Ok(Exit::Passed);
         }
         let (mut out, look) = Course::of(self.output, surroundings);
-        out.group(&self.suite.to_string())?;
+        out.group(&suite.to_string())?;
         let watch = Watch {
-            client: &client,
+            client,
             run: run.id,
             look,
             failure_limit: self.request.failure_limit(),
@@ -84,9 +118,9 @@ impl RunArgs {
         };
         let progress = Progress::new(out, look, false, Instant::now());
         let progress = progress.with_facts(facts);
-        let exit = watch.to_the_end(client.follow(run.id, 0), progress, &mut interrupts).await?;
+        let exit = watch.to_the_end(client.follow(run.id, 0), progress, interrupts).await?;
         for report in &self.reports {
-            report.fetch(&client, run.id).await?;
+            report.fetch(client, run.id).await?;
         }
         if self.output == Output::Json {
             let json: Value = client.get(&["runs", &run.id.to_string()], &[]).await?;

@@ -244,3 +244,49 @@ async fn a_change_stops_the_run_under_way_and_its_teardown_still_runs() {
     assert_says(&told, &["1 passed, 4 cancelled"]);
     assert_eq!(count(&target, "teardown"), 2);
 }
+
+#[tokio::test]
+async fn one_command_runs_several_suites_and_ends_as_the_first_that_did_not_pass() {
+    let server = handoff_tests::Server::start().await;
+    for guest in ["noop", "hello", "ten"] {
+        server.client().upload_guest(guest).await;
+    }
+    let passed = at(&server, "run noop --also ten --reference r1").run().await.expect(0);
+    assert_says(&passed, &["default/noop, run #1", "default/ten, run #1"]);
+    let failed = at(&server, "run noop --also nowhere --also hello --also ten").run().await;
+    assert_says(&failed.stderr, &["default/nowhere"]);
+    let failed = failed.expect(2);
+    assert_says(&failed, &["of default/hello", "arithmetic still works", "default/ten, run #2"]);
+    at(&server, "run hello --also noop").run().await.expect(100);
+    let run = server.client().json("/suites/default/ten/runs/1").await;
+    assert_eq!(run["reference"], "r1");
+    for wrong in ["--detach", "--report tap=x", "-o json"] {
+        at(&server, &format!("run noop --also ten {wrong}")).run().await.failure(2);
+    }
+}
+
+#[tokio::test]
+async fn health_tells_whether_a_server_takes_work_and_waits_for_one() {
+    let server = handoff_tests::Server::start().await;
+    assert_eq!(at(&server, "health").run().await.expect(0), "ready\n");
+    // Bound and not listening yet.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let told = handoff(&format!("health --server {url}")).run().await.failure(96);
+    assert_says(&told, &[&url]);
+    let waiting = handoff(&format!("health --server {url} --wait 10m")).start();
+    let listener = socket.listen(8).unwrap();
+    let answers = async {
+        for answer in ["503 Service Unavailable", "200 OK"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let answer =
+                format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let mut request = [0; 4096];
+            _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
+        }
+    };
+    let (ended, ()) = tokio::join!(waiting.ended(), answers);
+    assert_eq!(ended.expect(0), "ready\n");
+}
