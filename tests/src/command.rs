@@ -9,7 +9,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use crate::{guests, patiently};
 
-/// A `handoff` command on its way to being started.
+/// A command, `handoff` or a script that calls it, on its way to being started.
 pub struct Handoff(Command);
 
 /// What a command left behind.
@@ -34,7 +34,12 @@ pub struct Running {
 impl Handoff {
     /// `handoff` with these arguments, no matter what whoever runs the tests has set.
     pub fn new(arguments: &[&str]) -> Self {
-        let mut command = Command::new(guests::profile_directory().join("handoff"));
+        Self::of(&program(), arguments)
+    }
+
+    /// Another program in the same way.
+    pub fn of(program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             let is_of_ci =
@@ -148,6 +153,11 @@ impl Ended {
         self.expect(code);
         stderr
     }
+}
+
+/// Where the program `handoff` is.
+pub fn program() -> PathBuf {
+    guests::profile_directory().join("handoff")
 }
 
 /// Where the component of that name is.

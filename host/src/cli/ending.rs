@@ -3,7 +3,6 @@
 use std::io;
 
 use super::course::Course;
-use super::exit::Exit;
 use super::failures::{Failed, write_failure, write_more};
 use super::github::{Details, GitHub};
 use super::progress::Progress;
@@ -56,17 +55,12 @@ impl<'a> Ending<'a> {
     }
 
     /// Tells GitHub Actions how it ended.
-    pub(crate) fn conclude(
-        self,
-        out: &mut Course,
-        failed: &[Failed<'_>],
-        exit: Exit,
-    ) -> io::Result<()> {
+    pub(crate) fn conclude(self, out: &mut Course, failed: &[Failed<'_>]) -> io::Result<()> {
         let Some(github) = self.github else { return Ok(()) };
         for annotation in github.annotations(self.run, failed) {
             out.command(&annotation)?;
         }
-        github.conclude(self.run, &self.details, exit);
+        github.sum_up(self.run, &self.details);
         Ok(())
     }
 }

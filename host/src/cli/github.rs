@@ -117,12 +117,16 @@ impl GitHub {
         starts.iter().find_map(|start| below(&workspace, &start.join(file)))
     }
 
-    /// Appends to the step's summary and outputs how a run ended. Of what cannot be written, only a word
-    /// is told: the run's result stands.
-    pub(crate) fn conclude(&self, run: &Run, details: &[Details], exit: Exit) {
+    /// Appends a run to the step's summary. Of what cannot be written, only a word is told: the run's
+    /// result stands.
+    pub(crate) fn sum_up(&self, run: &Run, details: &[Details]) {
         if let Some(path) = &self.summary {
             note("the step's summary", summary::append(path, run, details));
         }
+    }
+
+    /// Sets the output `verdict` of the step.
+    pub(crate) fn tell_verdict(&self, exit: Exit) {
         self.output("verdict", exit.as_str());
     }
 

@@ -148,6 +148,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let surroundings = Surroundings::new(cli.color, cli.github);
+    let tells_verdict =
+        matches!(cli.command, Command::Test(_) | Command::Run(_) | Command::Retry(_));
     let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let result = runtime.block_on(cli.command.run(&surroundings));
@@ -157,14 +159,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => Err(error.into()),
     };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(failure) if failure.is_broken_pipe() => Exit::Passed.into(),
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(failure) if failure.is_broken_pipe() => Exit::Passed,
         Err(failure) => {
             surroundings.tell(&failure);
-            failure.exit.into()
+            failure.exit
         }
+    };
+    if let Some(github) = surroundings.github.filter(|_| tells_verdict) {
+        github.tell_verdict(exit);
     }
+    exit.into()
 }
 
 impl Surroundings {

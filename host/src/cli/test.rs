@@ -226,7 +226,7 @@ impl Session<'_> {
             Exit::Interrupted if stopped == Stop::ByFailures => Exit::TestsFailed,
             exit => exit,
         };
-        ending.conclude(progress.out(), &failed, exit)?;
+        ending.conclude(progress.out(), &failed)?;
         Ok(Some(Ended { exit, interrupted: stopped == Stop::BySignal, run }))
     }
 

@@ -99,7 +99,7 @@ impl Watch<'_> {
             Exit::Interrupted if stopped && !interrupted => Exit::TestsFailed,
             exit => exit,
         };
-        ending.conclude(progress.out(), &failed, exit)?;
+        ending.conclude(progress.out(), &failed)?;
         Ok(exit)
     }
 

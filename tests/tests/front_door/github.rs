@@ -106,6 +106,7 @@ async fn a_run_on_a_server_tells_the_same() {
     let told = in_step(at(&server, "run nowhere"), step.path()).run().await.failure(2);
     let [command] = &commands(&told)[..] else { panic!("{told}") };
     assert_says(command, &["::error title=handoff::", "default/nowhere"]);
+    assert!(read(step.path(), "output").ends_with("verdict=usage\n"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected comes")]
 
+mod action;
 mod api;
 mod attempts;
 mod ci;

@@ -123,7 +123,8 @@ fn summary_and_outputs_are_appended_and_their_loss_is_no_failure() {
     std::fs::write(dir.path().join("output"), "theirs=1\n").unwrap();
     std::fs::write(dir.path().join("summary.md"), "# Theirs\n").unwrap();
     github.tell_run(run.spec.id);
-    github.conclude(&run, &[], Exit::TestsFailed);
+    github.sum_up(&run, &[]);
+    github.tell_verdict(Exit::TestsFailed);
     let read = |name| std::fs::read_to_string(dir.path().join(name)).unwrap();
     let id = run.spec.id;
     assert_eq!(read("output"), format!("theirs=1\nrun-id={id}\nverdict=failed\n"));
@@ -131,5 +132,6 @@ fn summary_and_outputs_are_appended_and_their_loss_is_no_failure() {
         read("summary.md").starts_with("# Theirs\n### <code>team&#47;hello</code> ❌ failed\n")
     );
     drop(dir);
-    github.conclude(&run, &[], Exit::TestsFailed);
+    github.sum_up(&run, &[]);
+    github.tell_verdict(Exit::TestsFailed);
 }
