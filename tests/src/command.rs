@@ -87,6 +87,14 @@ impl Running {
     /// # Panics
     /// When it ends before.
     pub async fn wait_for(&mut self, what: &str) {
+        self.line_with(what).await;
+    }
+
+    /// The next line on standard output that contains this.
+    ///
+    /// # Panics
+    /// When it ends before.
+    pub async fn line_with(&mut self, what: &str) -> String {
         let wait = async {
             loop {
                 match self.stdout.next_line().await.expect("the output is text") {
@@ -94,21 +102,30 @@ impl Running {
                         self.seen.push_str(&line);
                         self.seen.push('\n');
                         if line.contains(what) {
-                            return;
+                            return line;
                         }
                     }
                     None => panic!("the command ended before {what:?}:\n{}", self.seen),
                 }
             }
         };
-        patiently("the command writes what is waited for", wait).await;
+        patiently("the command writes what is waited for", wait).await
     }
 
     /// Presses Ctrl-C.
     pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("the command is running");
         let pid = Pid::from_raw(id.cast_signed()).expect("a process id is positive");
-        kill_process(pid, Signal::INT).expect("a child can be signalled");
+        kill_process(pid, signal).expect("a child can be signalled");
     }
 
     /// Waits for its end.

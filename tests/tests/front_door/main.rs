@@ -19,6 +19,7 @@ mod full_disk;
 mod github;
 mod history;
 mod idempotency;
+mod image;
 mod kill;
 mod leaving;
 mod lifecycle;
