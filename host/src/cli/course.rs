@@ -17,6 +17,8 @@ pub(crate) struct Course {
     word: Option<String>,
     /// Whether commands are stopped.
     is_stopped: bool,
+    /// Whether a folded part was begun and not ended.
+    in_group: bool,
 }
 
 impl Course {
@@ -32,17 +34,18 @@ impl Course {
     fn on(stream: Box<dyn Write>, github: Option<&GitHub>) -> Self {
         let word = github.map(|github| github.word().to_owned());
         // A line taken away and drawn again in one write does not flicker.
-        Self { out: BufWriter::new(stream), word, is_stopped: false }
+        Self { out: BufWriter::new(stream), word, is_stopped: false, in_group: false }
     }
 
     /// Begins a part that is shown folded, in GitHub Actions.
     pub(crate) fn group(&mut self, title: &str) -> io::Result<()> {
+        self.in_group = true;
         self.command(&format!("::group::{}", data(title)))
     }
 
-    /// Ends it.
+    /// Ends it, if one was begun.
     pub(crate) fn end_group(&mut self) -> io::Result<()> {
-        self.command("::endgroup::")
+        if std::mem::take(&mut self.in_group) { self.command("::endgroup::") } else { Ok(()) }
     }
 
     /// Writes a command, in GitHub Actions. What was written before ends in a line break.
@@ -80,7 +83,7 @@ impl Write for Course {
 impl Drop for Course {
     fn drop(&mut self) {
         // Who reads it may be gone, and the commands of later programs of the step with them.
-        _ = self.go_on().and_then(|()| self.out.flush());
+        _ = self.end_group().and_then(|()| self.go_on()).and_then(|()| self.out.flush());
     }
 }
 
@@ -111,7 +114,9 @@ mod tests {
         writeln!(course, "   ::error::of a guest").unwrap();
         writeln!(course, "##[add-mask]e").unwrap();
         course.end_group().unwrap();
+        course.end_group().unwrap();
         course.command("::warning::ours").unwrap();
+        course.group("three").unwrap();
         writeln!(course, "::set-output name=a::b").unwrap();
         drop(course);
         String::from_utf8(shared.0.lock().unwrap().clone()).unwrap()
@@ -124,8 +129,8 @@ mod tests {
         let expected = format!(
             "::group::one%0Atwo\n\
              ::stop-commands::{word}\n   ::error::of a guest\n##[add-mask]e\n::{word}::\n\
-             ::endgroup::\n::warning::ours\n\
-             ::stop-commands::{word}\n::set-output name=a::b\n::{word}::\n"
+             ::endgroup::\n::warning::ours\n::group::three\n\
+             ::stop-commands::{word}\n::set-output name=a::b\n::{word}::\n::endgroup::\n"
         );
         assert_eq!(written(Some(&github)), expected);
         assert_ne!(word, GitHub::for_tests().word(), "each process draws its own");

@@ -13,6 +13,7 @@ mod cli;
 mod clients;
 mod components;
 mod debug_info;
+mod docs;
 mod drain;
 mod events;
 mod full_disk;
