@@ -79,7 +79,8 @@ async fn a_test_in_the_job_ends_the_step_by_its_result_and_sets_its_outputs() {
     let expected = [Some("failed"), Some("100"), Some("reports/junit.xml"), None];
     assert_eq!(outputs, expected.map(|text| text.map(str::to_owned)));
     let report = fs::read_to_string(step.path("reports/junit.xml")).unwrap();
-    assert_says(&report, &["<testsuite name=", "handoff.reference"]);
+    let shard = r#"<property name="handoff.shard" value="1/1"/>"#;
+    assert_says(&report, &["<testsuite name=", "handoff.reference", shard]);
     assert!(fs::read_to_string(step.path("summary.md")).unwrap().contains("❌"));
 
     let step = Step::new();
