@@ -9,7 +9,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use crate::{guests, patiently};
 
-/// A `handoff` command on its way to being started.
+/// A command, `handoff` or a script that calls it, on its way to being started.
 pub struct Handoff(Command);
 
 /// What a command left behind.
@@ -34,10 +34,17 @@ pub struct Running {
 impl Handoff {
     /// `handoff` with these arguments, no matter what whoever runs the tests has set.
     pub fn new(arguments: &[&str]) -> Self {
-        let mut command = Command::new(guests::profile_directory().join("handoff"));
+        Self::of(&program(), arguments)
+    }
+
+    /// Another program in the same way.
+    pub fn of(program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("HANDOFF_") || ["CI", "NO_COLOR"].contains(&name.as_str()) {
+            let is_of_ci =
+                name.starts_with("GITHUB_") || ["CI", "NO_COLOR"].contains(&name.as_str());
+            if name.starts_with("HANDOFF_") || is_of_ci {
                 command.env_remove(name);
             }
         }
@@ -80,6 +87,14 @@ impl Running {
     /// # Panics
     /// When it ends before.
     pub async fn wait_for(&mut self, what: &str) {
+        self.line_with(what).await;
+    }
+
+    /// The next line on standard output that contains this.
+    ///
+    /// # Panics
+    /// When it ends before.
+    pub async fn line_with(&mut self, what: &str) -> String {
         let wait = async {
             loop {
                 match self.stdout.next_line().await.expect("the output is text") {
@@ -87,21 +102,30 @@ impl Running {
                         self.seen.push_str(&line);
                         self.seen.push('\n');
                         if line.contains(what) {
-                            return;
+                            return line;
                         }
                     }
                     None => panic!("the command ended before {what:?}:\n{}", self.seen),
                 }
             }
         };
-        patiently("the command writes what is waited for", wait).await;
+        patiently("the command writes what is waited for", wait).await
     }
 
     /// Presses Ctrl-C.
     pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("the command is running");
         let pid = Pid::from_raw(id.cast_signed()).expect("a process id is positive");
-        kill_process(pid, Signal::INT).expect("a child can be signalled");
+        kill_process(pid, signal).expect("a child can be signalled");
     }
 
     /// Waits for its end.
@@ -146,6 +170,11 @@ impl Ended {
         self.expect(code);
         stderr
     }
+}
+
+/// Where the program `handoff` is.
+pub fn program() -> PathBuf {
+    guests::profile_directory().join("handoff")
 }
 
 /// Where the component of that name is.

@@ -14,7 +14,7 @@ mod target;
 use std::time::Duration;
 
 pub use client::{Answer, Client, RunId};
-pub use command::{Ended, Handoff, Running, guest_file};
+pub use command::{Ended, Handoff, Running, guest_file, program};
 pub use events::{AttemptKey, Event, Events};
 pub use guests::{guest, optional_guest, salted, target_directory};
 pub use server::{Server, Settings};

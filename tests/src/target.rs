@@ -45,6 +45,7 @@ pub struct Seen {
 /// | path | answer |
 /// | --- | --- |
 /// | `/hold/NAME` | `released`, once [`Target::release`] was called with that name |
+/// | `/until/NAME` | `ok`, and 500 once [`Target::release`] was called with that name |
 /// | `/never` | none, ever |
 /// | `/bytes/N` | N bytes |
 /// | `/status/N` | that status |
@@ -102,7 +103,8 @@ impl Target {
         lock(&self.shared.seen).len()
     }
 
-    /// Answers the requests for `/hold/NAME`, those that wait and those to come.
+    /// Answers the requests for `/hold/NAME`, those that wait and those to come, and ends
+    /// `/until/NAME`.
     pub fn release(&self, name: &str) {
         lock(&self.shared.released).push(name.to_owned());
         self.shared.changed.send_modify(|count| *count += 1);
@@ -159,6 +161,9 @@ async fn respond(shared: &Shared, seen: &Seen, uri: &str, body: &Bytes) -> Respo
         "hold" => {
             shared.released(rest).await;
             "released".into_response()
+        }
+        "until" if lock(&shared.released).iter().any(|released| released == rest) => {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
         "slow" => {
             shared.released("slow").await;

@@ -92,11 +92,23 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 
 /// Starts the server and waits until it says where it listens.
 fn start(handoff: &Path, listen: SocketAddr, data: &Path) -> Result<(Guard, SocketAddr)> {
+    let data_dir = data.to_str().context("the data's path is no text")?;
+    let listen = listen.to_string();
+    let arguments = ["serve", "--listen", &listen, "--data-dir", data_dir];
+    start_with(handoff, &arguments.map(Into::into), data)
+}
+
+/// The same with other arguments; the server's log goes to the directory.
+pub(crate) fn start_with(
+    handoff: &Path,
+    arguments: &[String],
+    data: &Path,
+) -> Result<(Guard, SocketAddr)> {
     let log = data.join("server.log");
     let logged = std::fs::create_dir_all(data).and_then(|()| File::create(&log));
     let logged = logged.with_context(|| format!("failed to write {}", log.display()))?;
     let mut command = Command::new(handoff);
-    command.arg("serve").args(["--listen", &listen.to_string(), "--data-dir"]).arg(data);
+    command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(logged);
     let mut server = Guard::spawn(&mut command, GRACE)?;
     let mut lines = BufReader::new(server.stdout().context("no output to read")?).lines();
@@ -122,7 +134,7 @@ fn listening_on(line: &str) -> Option<SocketAddr> {
     Some(address)
 }
 
-fn upload(handoff: &Path, url: &str, component: &Path, stop: &Stop) -> Result<()> {
+pub(crate) fn upload(handoff: &Path, url: &str, component: &Path, stop: &Stop) -> Result<()> {
     let mut command = Command::new(handoff);
     command.args(["upload", "--server", url]).arg(component);
     children::check(&mut command, stop, "the upload")

@@ -1,4 +1,4 @@
-//! The little HTTP that the demo needs to set a policy and to read a result from its own server.
+//! The little HTTP that the demo and the checks of what is deployed need of a server of their own.
 //!
 //! HTTP/1.0, so that the answer ends with the connection and comes unchunked. A real client would be
 //! more to build than everything else here together.
@@ -28,6 +28,15 @@ pub(crate) fn request(
         return Ok(Value::Null);
     }
     serde_json::from_str(body).with_context(what)
+}
+
+/// Asks for a path; an error unless the status is 2xx, whatever the answer says.
+pub(crate) fn check(server: SocketAddr, path: &str) -> Result<()> {
+    let what = || format!("failed to GET {path}");
+    let answer = exchange(server, "GET", path, None).with_context(what)?;
+    let (status, body) = parse(&answer).with_context(what)?;
+    ensure!((200..300).contains(&status), "{}: {status} {body}", what());
+    Ok(())
 }
 
 fn exchange(

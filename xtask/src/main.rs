@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask guests`, `sdks`, `demo`, `test` and `bench`.
+//! The project's own commands: `cargo xtask guests`, `sdks`, `demo`, `test`, `deploy` and `bench`.
 //!
 //! Needs nothing but cargo and, once, rustup for the guests' target. What each command does is in the
 //! module of its name; this file knows the command line only.
@@ -6,6 +6,7 @@
 mod bench;
 mod children;
 mod demo;
+mod deploy;
 mod guests;
 mod http;
 mod programs;
@@ -44,6 +45,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Check the action, the image, the chart and their documentation, as far as tools for that are here
+    Deploy,
     /// Measure the server against a bare wasmtime loop; arguments go to the bench
     #[command(disable_help_flag = true)]
     Bench {
@@ -60,6 +63,7 @@ fn main() -> Result<ExitCode> {
         Command::Sdks { names } => sdks::build(&workspace, &names).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test { args } => test::run(&workspace, &args),
+        Command::Deploy => deploy::run(&workspace),
         Command::Bench { args } => bench::run(&workspace, &args),
     }
 }

@@ -124,6 +124,15 @@ impl Client {
         self.http.request(method, url)
     }
 
+    /// Fails unless the server takes work.
+    pub(crate) async fn ready(&self) -> Result<(), Failure> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("readyz");
+        }
+        self.send(self.http.get(url)).await.map(drop)
+    }
+
     /// The answer to a GET.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,

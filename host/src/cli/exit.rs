@@ -1,6 +1,7 @@
 //! How a command ends: the exit codes, and the errors that lead to them.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use crate::compile::CompileError;
@@ -34,6 +35,21 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The word for it, as other programs read it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::TestsFailed => "failed",
+            Self::Flaky => "flaky",
+            Self::NoTests => "no-tests",
+            Self::Usage => "usage",
+            Self::Server => "server",
+            Self::Platform => "error",
+            Self::WaitedTooLong => "waited-too-long",
+            Self::Interrupted => "cancelled",
+        }
+    }
+
     /// The number.
     pub(crate) fn code(self) -> u8 {
         match self {
@@ -190,8 +206,29 @@ pub(crate) fn is_worth_telling(status: TestStatus) -> bool {
     matches!(status, TestStatus::Failed | TestStatus::Error)
 }
 
+/// How many more failures a run may have before it is stopped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FailureLimit {
+    /// None if it is never stopped, or has been.
+    left: Option<NonZeroU32>,
+}
+
+impl FailureLimit {
+    /// Stops a run at failure number `most`.
+    pub(crate) fn new(most: Option<NonZeroU32>) -> Self {
+        Self { left: most }
+    }
+
+    /// Hears of an event, after the run did. True once: when the run is to be stopped.
+    pub(crate) fn is_reached(&mut self, run: Option<&Run>, event: &EventKind) -> bool {
+        let Some(left) = self.left.filter(|_| counts_as_failure(run, event)) else { return false };
+        self.left = NonZeroU32::new(left.get() - 1);
+        self.left.is_none()
+    }
+}
+
 /// Whether an event says that a test failed, and that this counts.
-pub(crate) fn counts_as_failure(run: Option<&Run>, event: &EventKind) -> bool {
+fn counts_as_failure(run: Option<&Run>, event: &EventKind) -> bool {
     let EventKind::TestFinished { test, status: TestStatus::Failed, .. } = event else {
         return false;
     };
@@ -219,6 +256,30 @@ mod tests {
         run.status = RunStatus::Passed;
         assert_eq!(Exit::of_run(&run, false).code(), 0);
         assert_eq!(Exit::of_run(&run, true).code(), 101);
+    }
+
+    #[test]
+    fn a_run_is_stopped_once_at_its_nth_failure_that_counts() {
+        let stops = |most| {
+            let mut limit = FailureLimit::new(NonZeroU32::new(most));
+            let mut run = None;
+            let mut stops = Vec::new();
+            for event in sample::events() {
+                match &mut run {
+                    None => run = Run::fold([&event]),
+                    Some(run) => run.apply(&event),
+                }
+                if limit.is_reached(run.as_ref(), &event.kind) {
+                    let EventKind::TestFinished { test, .. } = event.kind else { panic!() };
+                    stops.push(test);
+                }
+            }
+            stops
+        };
+        // Softly failed, flaky and skipped tests lie between them and do not count.
+        assert_eq!(stops(1), ["fails"]);
+        assert_eq!(stops(2), ["hangs"]);
+        assert!(stops(3).is_empty() && stops(0).is_empty());
     }
 
     #[test]

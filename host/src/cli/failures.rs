@@ -1,5 +1,6 @@
 //! What is told of failures when a run is over: the message, the log, the requests, the backtrace.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::exit::is_worth_telling;
@@ -14,13 +15,24 @@ use crate::model::{
 pub(crate) const MAX_TOLD: usize = 50;
 
 /// A part of a run with failed attempts.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Failed<'a> {
     pub(crate) stage: Stage,
     /// Whether it had more than one attempt.
     pub(crate) tried_again: bool,
     /// Those that failed.
-    pub(crate) attempts: Vec<&'a Attempt>,
+    pub(crate) attempts: Vec<Cow<'a, Attempt>>,
+}
+
+impl Failed<'_> {
+    /// What it is called, on one line.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        match &self.stage {
+            Stage::Setup => "(setup)".into(),
+            Stage::Teardown => "(teardown)".into(),
+            Stage::Test(name) => safe_line(name),
+        }
+    }
 }
 
 /// The parts of a run whose failures are told, each with its failed attempts: setup, tests in their
@@ -32,7 +44,8 @@ pub(crate) fn to_tell(run: &Run) -> Vec<Failed<'_>> {
         .chain(std::iter::once((Stage::Teardown, &run.teardown)));
     let failed = all.map(|(stage, attempts)| {
         let failed = attempts.iter().filter(|attempt| is_worth_telling(attempt.status));
-        Failed { stage, tried_again: attempts.len() > 1, attempts: failed.collect() }
+        let failed = failed.map(Cow::Borrowed).collect();
+        Failed { stage, tried_again: attempts.len() > 1, attempts: failed }
     });
     failed.filter(|failed| !failed.attempts.is_empty()).collect()
 }
@@ -45,11 +58,7 @@ pub(crate) fn write_failure(
     failed: &Failed<'_>,
     attempt: &Attempt,
 ) -> io::Result<()> {
-    let name = match &failed.stage {
-        Stage::Setup => "(setup)".into(),
-        Stage::Teardown => "(teardown)".into(),
-        Stage::Test(name) => safe_line(name),
-    };
+    let name = failed.name();
     let word = match failed.tried_again {
         true => format!("TRY {} {}", attempt.number, word_of(attempt)),
         false => word_of(attempt).to_owned(),
@@ -185,7 +194,7 @@ mod tests {
 
     fn told(stage: Stage, attempt: &Attempt) -> String {
         let mut out = Vec::new();
-        let failed = Failed { stage, tried_again: true, attempts: vec![attempt] };
+        let failed = Failed { stage, tried_again: true, attempts: vec![Cow::Borrowed(attempt)] };
         write_failure(&mut out, Look::PLAIN, "hello", &failed, attempt).unwrap();
         String::from_utf8(out).unwrap()
     }

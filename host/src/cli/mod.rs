@@ -7,9 +7,13 @@ mod cancel;
 mod client;
 mod completions;
 mod component;
+mod course;
+mod ending;
 mod excerpt;
 mod exit;
 mod failures;
+mod github;
+mod health;
 mod inspect;
 mod logs;
 mod new;
@@ -42,6 +46,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Environment;
 use exit::{Exit, Failure};
+use github::GitHub;
 use terminal::Look;
 
 /// The hidden command by which the server starts its compiling child.
@@ -53,7 +58,11 @@ const COMPILE_WORKER: &str = "compile-worker";
 struct Cli {
     /// When to use colours; `auto` is on a terminal, unless NO_COLOR or CI is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    color: ColorChoice,
+    color: When,
+    /// When to write annotations, groups and the step's summary for GitHub Actions; `auto` is when
+    /// GITHUB_ACTIONS is true
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    github: When,
     #[command(subcommand)]
     command: Command,
 }
@@ -69,6 +78,8 @@ enum Command {
     Test(Box<test::TestArgs>),
     /// Start the server
     Serve(serve::ServeArgs),
+    /// Tell whether a server takes work
+    Health(health::HealthArgs),
     /// Upload a component to a server
     Upload(upload::UploadArgs),
     /// Start a run on a server and follow it
@@ -100,7 +111,7 @@ enum Command {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ColorChoice {
+enum When {
     Auto,
     Always,
     Never,
@@ -123,6 +134,8 @@ struct Surroundings {
     out: Look,
     /// How standard error looks.
     err: Look,
+    /// The step of GitHub Actions that we run in.
+    github: Option<GitHub>,
 }
 
 /// The body of `main`.
@@ -139,7 +152,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Passed.into() };
         }
     };
-    let surroundings = Surroundings::new(cli.color);
+    let surroundings = Surroundings::new(cli.color, cli.github);
+    let tells_verdict =
+        matches!(cli.command, Command::Test(_) | Command::Run(_) | Command::Retry(_));
     let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let result = runtime.block_on(cli.command.run(&surroundings));
@@ -149,28 +164,41 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => Err(error.into()),
     };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(failure) if failure.is_broken_pipe() => Exit::Passed.into(),
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(failure) if failure.is_broken_pipe() => Exit::Passed,
         Err(failure) => {
-            let label = surroundings.err.paint(terminal::Style::Bad, "error");
-            eprintln!("{label}: {}", terminal::safe(&failure.to_string(), false));
-            failure.exit.into()
+            surroundings.tell(&failure);
+            failure.exit
         }
+    };
+    if let Some(github) = surroundings.github.filter(|_| tells_verdict) {
+        github.tell_verdict(exit);
     }
+    exit.into()
 }
 
 impl Surroundings {
-    fn new(color: ColorChoice) -> Self {
+    fn new(color: When, github: When) -> Self {
         let environment = Environment::of_process();
         let look = |look: Look| match color {
-            ColorChoice::Auto => look,
-            ColorChoice::Always => Look { color: true, ..look },
-            ColorChoice::Never => Look { color: false, ..look },
+            When::Auto => look,
+            When::Always => Look { color: true, ..look },
+            When::Never => Look { color: false, ..look },
         };
         let out = look(Look::of(&io::stdout(), &environment));
         let err = look(Look::of(&io::stderr(), &environment));
-        Self { environment, out, err }
+        let github = GitHub::of(github, &environment);
+        Self { environment, out, err, github }
+    }
+
+    /// Tells why a command failed.
+    fn tell(&self, failure: &Failure) {
+        if self.github.is_some() {
+            return eprintln!("{}", github::failure(failure));
+        }
+        let label = self.err.paint(terminal::Style::Bad, "error");
+        eprintln!("{label}: {}", terminal::safe(&failure.to_string(), false));
     }
 
     /// Who asks, as a server is told.
@@ -184,6 +212,7 @@ impl Command {
         match self {
             Self::Test(args) => args.run(surroundings).await,
             Self::Serve(args) => args.run(surroundings).await,
+            Self::Health(args) => args.run(surroundings).await,
             Self::Upload(args) => args.run(surroundings).await,
             Self::Run(args) => args.run(surroundings).await,
             Self::Runs(args) => args.run(surroundings).await,

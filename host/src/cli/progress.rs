@@ -14,7 +14,7 @@ use super::exit::is_worth_telling;
 use super::failures::write_output;
 use super::terminal::{Look, Style, safe_line};
 use crate::model::{
-    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, Stage, TestStatus,
+    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, Shard, Stage, TestStatus,
 };
 
 /// After how long, and how often from then on, a test that is still running is told of.
@@ -50,6 +50,8 @@ pub(crate) struct Facts {
     pub(crate) repeat: Option<u32>,
     /// The seed of the order.
     pub(crate) shuffle_seed: Option<u64>,
+    /// Which part of the suite it is.
+    pub(crate) shard: Option<Shard>,
 }
 
 struct UnderWay {
@@ -97,6 +99,8 @@ impl<W: Write> Progress<W> {
                 run.spec.repeat = self.facts.repeat.unwrap_or(run.spec.repeat).max(1);
                 let seed = self.facts.shuffle_seed;
                 run.spec.request.shuffle_seed = run.spec.request.shuffle_seed.or(seed);
+                let shard = self.facts.shard;
+                run.spec.request.shard = run.spec.request.shard.or(shard);
             }
             Some(run) => run.apply(&without_detail(event)),
         }
@@ -197,7 +201,8 @@ impl<W: Write> Progress<W> {
             .filter_map(|(stage, attempt)| Some((stage, attempt?.clone())))
             .filter(|(_, attempt)| is_worth_telling(attempt.status))
             .collect();
-        let seed = run.spec.request.shuffle_seed;
+        let (seed, shard) = (run.spec.request.shuffle_seed, run.spec.request.shard);
+        let selected = run.spec.tests.iter().filter(|test| test.skip.is_none()).count();
         writeln!(self.out, "{RULE}\n{label} {} {told}{message}", time(took))?;
         for (stage, attempt) in stages {
             self.show_stage(&stage, &attempt)?;
@@ -207,6 +212,13 @@ impl<W: Write> Progress<W> {
         }
         if let Some(seed) = seed {
             self.line(Style::Faint, "Shuffled", &format!("by seed {seed}"))?;
+        }
+        if let Some(shard) = shard {
+            let told = match selected {
+                0 => format!("{shard} has no test to run: nothing was to be done"),
+                selected => format!("{shard} of the suite: {}", plural(selected as u64, "test")),
+            };
+            self.line(Style::Faint, "Shard", &told)?;
         }
         self.out.flush()
     }

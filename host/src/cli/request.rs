@@ -1,15 +1,16 @@
 //! Options that say which tests run and how, the same for a run on a server and one without.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, FailureLimit};
 use crate::config::{Environment, read_policy};
-use crate::model::{HostPattern, Policy, RunRequest, Tags, TcpTarget, Wait};
+use crate::model::{HostPattern, Policy, RunRequest, Shard, Tags, TcpTarget, Wait};
 
 /// Which tests run, and how.
 #[derive(Args, Clone, Debug, Default)]
@@ -26,6 +27,10 @@ pub(crate) struct RequestArgs {
     /// Leave out tests with one of these tags
     #[arg(long = "skip-tag", value_name = "TAG", help_heading = "Selection")]
     skip_tags: Vec<String>,
+    /// Run one part of the suite, such as `2/5` for the second of five; which part a test is in
+    /// follows from its name alone
+    #[arg(long, value_name = "I/N", help_heading = "Selection")]
+    shard: Option<Shard>,
     /// Give the suite a parameter
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair, help_heading = "Execution")]
     params: Vec<(String, String)>,
@@ -58,10 +63,13 @@ pub(crate) struct RequestArgs {
     shuffle: Option<Option<u64>>,
     /// How many rounds of all tests to run
     #[arg(long, value_name = "N", help_heading = "Execution")]
-    repeat: Option<u32>,
+    pub(crate) repeat: Option<u32>,
     /// Stop the run at the first failure
     #[arg(long, help_heading = "Execution")]
-    pub(crate) fail_fast: bool,
+    fail_fast: bool,
+    /// Stop the run at the N-th failure
+    #[arg(long, value_name = "N", conflicts_with = "fail_fast", help_heading = "Execution")]
+    max_failures: Option<NonZeroU32>,
     /// End with code 101 if a test passed only when it was tried again
     #[arg(long, help_heading = "Execution")]
     pub(crate) fail_on_flaky: bool,
@@ -76,6 +84,7 @@ impl RequestArgs {
             version: None,
             filter: self.pattern.clone().or_else(|| self.filter.clone()),
             tags: Tags { include: self.tags.clone(), exclude: self.skip_tags.clone() },
+            shard: self.shard,
             reference: self.reference.clone(),
             initiated_by: None,
             params: self.params.iter().cloned().collect(),
@@ -87,6 +96,12 @@ impl RequestArgs {
             shuffle_seed: self.shuffle.map(|given| given.unwrap_or_else(seed)),
             repeat: self.repeat,
         }
+    }
+
+    /// After how many failures the run is stopped.
+    pub(crate) fn failure_limit(&self) -> FailureLimit {
+        let first = self.fail_fast.then_some(NonZeroU32::MIN);
+        FailureLimit::new(first.or(self.max_failures))
     }
 }
 
@@ -233,12 +248,13 @@ mod tests {
 
     #[test]
     fn options_become_a_request() {
-        let line = "log.in --tag a --tag b --skip-tag c --param x=1=2 --timeout 1m --test-timeout 2s \
+        let line = "log.in --tag a --tag b --skip-tag c --shard 2/5 --param x=1=2 --timeout 1m --test-timeout 2s \
                     --attempts 3 --retry-wait 100ms..10s -j 4 --shuffle=42 --repeat 2";
         let request = given(line).request.request();
         assert_eq!(request.filter.as_deref(), Some("log.in"));
         assert_eq!(request.tags.include, ["a", "b"]);
         assert_eq!(request.tags.exclude, ["c"]);
+        assert_eq!(request.shard, "2/5".parse().ok());
         assert_eq!(request.params["x"], "1=2");
         assert_eq!((request.timeout_ms, request.test_timeout_ms), (Some(60_000), Some(2_000)));
         assert_eq!(request.retry_wait, Wait::Exponential { initial_ms: 100, max_ms: 10_000 });

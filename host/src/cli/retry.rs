@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::{Client, ServerArgs, read};
-use super::exit::{Exit, Failure};
+use super::course::Course;
+use super::exit::{Exit, Failure, FailureLimit};
 use super::progress::{Facts, Progress};
-use super::run::course;
 use super::signals::Interrupts;
 use super::watch::Watch;
 use super::{Output, Surroundings};
@@ -35,7 +35,7 @@ impl RetryArgs {
         let json: Value = client.run(&self.run).await?;
         let facts: Facts = read(json.clone())?;
         let run: RunSummaryView = read(json)?;
-        let (out, look) = course(Output::Human, surroundings);
+        let (out, look) = Course::of(Output::Human, surroundings);
         let mut progress = Progress::new(out, look, false, Instant::now()).with_facts(facts);
         let mut last = 0;
         // What happened before is part of the run and no news. A run that has not ended would not stop
@@ -58,10 +58,11 @@ impl RetryArgs {
             client: &client,
             run: run.id,
             look,
-            fail_fast: false,
+            failure_limit: FailureLimit::new(None),
             fail_on_flaky: self.fail_on_flaky,
             patience: None,
             user: surroundings.user(),
+            github: surroundings.github.as_ref(),
         };
         watch.to_the_end(client.follow(run.id, last), progress, &mut interrupts).await
     }

@@ -1,12 +1,13 @@
 //! `handoff run`: starts a run on a server, follows it, and ends as it ends.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, ServerArgs, read};
+use super::course::Course;
 use super::exit::{Exit, Failure};
 use super::progress::{Facts, Progress};
 use super::reports::ReportOrder;
@@ -21,13 +22,20 @@ use crate::model::{Digest, SuiteId};
 pub(super) struct RunArgs {
     /// The suite: `namespace/name`, or a name in the namespace `default`
     suite: SuiteId,
+    /// Run this suite too, after it, whatever came of it; may be given more than once
+    #[arg(
+        long,
+        value_name = "SUITE",
+        conflicts_with_all = ["detach", "reports", "output", "version"]
+    )]
+    also: Vec<SuiteId>,
     #[command(flatten)]
     request: RequestArgs,
     /// The version, in place of the newest upload
     #[arg(long, value_name = "sha256:…")]
     version: Option<Digest>,
     /// Only start the run: print its id and end
-    #[arg(long, conflicts_with_all = ["wait", "reports", "fail_fast", "fail_on_flaky"])]
+    #[arg(long, conflicts_with_all = ["wait", "reports", "fail_fast", "max_failures", "fail_on_flaky"])]
     detach: bool,
     /// Wait at most so long; the run goes on, and the exit code is 103
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -46,10 +54,37 @@ impl RunArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
         let mut interrupts = Interrupts::listen()?;
         let client = Client::new(&self.server)?;
+        if self.also.is_empty() {
+            return self.run_suite(&self.suite, &client, &mut interrupts, surroundings).await;
+        }
+        let mut first = Exit::Passed;
+        for suite in std::iter::once(&self.suite).chain(&self.also) {
+            let ended = self.run_suite(suite, &client, &mut interrupts, surroundings).await;
+            let exit = ended.unwrap_or_else(|failure| {
+                surroundings.tell(&failure);
+                failure.exit
+            });
+            if exit == Exit::Interrupted {
+                return Ok(exit);
+            }
+            if first == Exit::Passed {
+                first = exit;
+            }
+        }
+        Ok(first)
+    }
+
+    async fn run_suite(
+        &self,
+        suite: &SuiteId,
+        client: &Client,
+        interrupts: &mut Interrupts,
+        surroundings: &Surroundings,
+    ) -> Result<Exit, Failure> {
         let mut request = self.request.request();
         request.version = self.version;
         request.initiated_by = surroundings.user().map(Into::into);
-        let (namespace, name) = (self.suite.namespace.as_str(), self.suite.name.as_str());
+        let (namespace, name) = (suite.namespace.as_str(), suite.name.as_str());
         let (path, body) = (["suites", namespace, name, "runs"], body(&request));
         let created = client.create(&path, &body);
         let json: Value = tokio::select! {
@@ -58,6 +93,9 @@ impl RunArgs {
         };
         let run: RunSummaryView = read(json.clone())?;
         let facts: Facts = read(json.clone())?;
+        if let Some(github) = &surroundings.github {
+            github.tell_run(run.id);
+        }
         if self.detach {
             let mut out = io::stdout();
             match self.output {
@@ -66,21 +104,23 @@ impl RunArgs {
             }
             return Ok(Exit::Passed);
         }
-        let (out, look) = course(self.output, surroundings);
+        let (mut out, look) = Course::of(self.output, surroundings);
+        out.group(&suite.to_string())?;
         let watch = Watch {
-            client: &client,
+            client,
             run: run.id,
             look,
-            fail_fast: self.request.fail_fast,
+            failure_limit: self.request.failure_limit(),
             fail_on_flaky: self.request.fail_on_flaky,
             patience: self.wait,
             user: surroundings.user(),
+            github: surroundings.github.as_ref(),
         };
         let progress = Progress::new(out, look, false, Instant::now());
         let progress = progress.with_facts(facts);
-        let exit = watch.to_the_end(client.follow(run.id, 0), progress, &mut interrupts).await?;
+        let exit = watch.to_the_end(client.follow(run.id, 0), progress, interrupts).await?;
         for report in &self.reports {
-            report.fetch(&client, run.id).await?;
+            report.fetch(client, run.id).await?;
         }
         if self.output == Output::Json {
             let json: Value = client.get(&["runs", &run.id.to_string()], &[]).await?;
@@ -88,17 +128,4 @@ impl RunArgs {
         }
         Ok(exit)
     }
-}
-
-/// Where the course of a run is shown: on standard output, unless that is for its result.
-pub(super) fn course(
-    output: Output,
-    surroundings: &Surroundings,
-) -> (BufWriter<Box<dyn Write>>, super::terminal::Look) {
-    let (stream, look): (Box<dyn Write>, _) = match output {
-        Output::Human => (Box::new(io::stdout()), surroundings.out),
-        Output::Json => (Box::new(io::stderr()), surroundings.err),
-    };
-    // A line taken away and drawn again in one write does not flicker.
-    (BufWriter::new(stream), look)
 }

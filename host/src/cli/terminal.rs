@@ -18,7 +18,6 @@ pub(crate) struct Look {
 
 impl Look {
     /// For files, pipes and logs.
-    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { color: false, live: false };
 
     /// What suits the stream: plain unless it is a terminal, and plain under `NO_COLOR`, `CI` or a

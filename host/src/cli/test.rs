@@ -1,32 +1,41 @@
 //! `handoff test`: runs the tests of a component in this process, without server and store.
 
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+mod artifacts;
+mod list;
+mod watched;
+
+use std::borrow::Cow;
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::artifacts::write_artifacts;
+use self::watched::Watched;
 use super::client::read_file;
-use super::component::{Cache, ProgramArgs, Reader};
+use super::component::{Cache, ProgramArgs};
+use super::course::Course;
+use super::ending::Ending;
 use super::excerpt::shortened;
-use super::exit::{Exit, Failure, counts_as_failure};
-use super::failures::{MAX_TOLD, to_tell, write_failure, write_more};
+use super::exit::{Exit, Failure};
+use super::failures::{MAX_TOLD, to_tell};
 use super::progress::Progress;
 use super::reports::{ReportOrder, write_report};
 use super::request::{PolicyArgs, RequestArgs};
-use super::run::course;
 use super::signals::Interrupts;
-use super::terminal::safe_line;
+use super::terminal::{Style, safe_line};
 use super::watch::TICK;
 use super::{Output, Surroundings};
 use crate::config::{self, Config, SettingArgs};
-use crate::model::{Attempt, Run, RunEvent, RunId, SuiteId, SuiteVersion, plan};
+use crate::model::{Policy, Run, RunEvent};
 use crate::report::Format;
-use crate::runner::{HeadlessOrder, headless};
+use crate::runner::{HeadlessError, HeadlessOrder, headless};
 use crate::telemetry::{self, LogSettings};
 
 /// How many events may wait to be shown.
@@ -38,6 +47,13 @@ pub(super) struct TestArgs {
     file: PathBuf,
     #[command(flatten)]
     request: RequestArgs,
+    /// Run it again and again, setup and teardown included, until a run fails; --repeat says how often
+    /// at most
+    #[arg(long, conflicts_with_all = ["list", "watch"], help_heading = "Execution")]
+    until_failure: bool,
+    /// Run it again whenever the file changes, until Ctrl-C
+    #[arg(long, conflicts_with = "list", help_heading = "Execution")]
+    watch: bool,
     #[command(flatten)]
     policy: PolicyArgs,
     #[command(flatten)]
@@ -62,49 +78,50 @@ pub(super) struct TestArgs {
     output: Output,
 }
 
+/// What all runs of one command have in common.
+struct Session<'a> {
+    args: &'a TestArgs,
+    config: Config,
+    cache: Cache,
+    policy: Policy,
+    surroundings: &'a Surroundings,
+}
+
+/// A run that was shown to its end.
+struct Ended {
+    run: Run,
+    exit: Exit,
+    /// Whether somebody stopped it by a signal.
+    interrupted: bool,
+}
+
+/// A run under way.
+struct UnderWay {
+    run: JoinHandle<Result<Run, HeadlessError>>,
+    events: mpsc::Receiver<RunEvent>,
+    /// Stops it; teardown still runs.
+    cancel: CancellationToken,
+}
+
 impl TestArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
         let config = self.config(surroundings)?;
-        let component = read_file(&self.file)?;
         let cache = Cache::open(&surroundings.environment)?;
         if self.list {
-            return self.show_list(&config, &cache, component).await;
+            let introduction = self.program.introduction(&self.file);
+            let (component, request) = (read_file(&self.file)?, self.request.request());
+            list::show(&config, &cache, component, &introduction, request, self.output).await?;
+            return Ok(Exit::Passed);
         }
         let policy = self.policy.policy(&surroundings.environment)?;
         config.validate_policy(&policy).context("use the policy").map_err(Failure::usage)?;
-        let cancel = CancellationToken::new();
-        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
-        let (request, dir, stop) = (self.request.request(), cache.dir.clone(), cancel.clone());
-        // In a task of its own, so that what guests compute does not hold up what is shown.
-        let run = tokio::spawn(headless(HeadlessOrder {
-            component,
-            introduction: self.program.introduction(&self.file),
-            request,
-            policy,
-            sandbox: config.sandbox,
-            compile: config.compile,
-            runner: config.runner,
-            cache_dir: dir,
-            cancel: stop,
-            events: sender,
-        }));
-        let (run, stopped) = match self.follow(run, events, cancel, surroundings).await? {
-            Some(ended) => ended,
-            None => return Ok(Exit::Interrupted),
-        };
-        if let Some(dir) = &self.artifacts {
-            write_artifacts(dir, &run)?;
+        let session = Session { args: &self, config, cache, policy, surroundings };
+        let interrupts = Interrupts::listen()?;
+        match (self.watch, self.until_failure) {
+            (true, _) => session.watch(interrupts).await,
+            (_, true) => session.until_failure(interrupts).await,
+            _ => session.once(interrupts).await,
         }
-        for report in &self.reports {
-            report.write(&run)?;
-        }
-        if self.output == Output::Json {
-            write_report(Format::Json, &run, &mut BufWriter::new(io::stdout()))?;
-        }
-        Ok(match Exit::of_run(&run, self.request.fail_on_flaky) {
-            Exit::Interrupted if stopped => Exit::TestsFailed,
-            exit => exit,
-        })
     }
 
     /// The server's settings apply here too, as far as they are given by name: a `handoff.toml` that
@@ -119,195 +136,201 @@ impl TestArgs {
         telemetry::init(&log, surroundings.err.color);
         Ok(loaded.config)
     }
+}
 
-    /// Shows the run to its end. None if it was interrupted twice; true if the first failure stopped
-    /// it.
+impl Session<'_> {
+    async fn once(&self, mut interrupts: Interrupts) -> Result<Exit, Failure> {
+        let component = read_file(&self.args.file)?;
+        let never = std::pin::pin!(std::future::pending());
+        match self.run(component, &mut interrupts, never).await? {
+            Some(ended) => self.keep(&ended),
+            None => Ok(Exit::Interrupted),
+        }
+    }
+
+    /// Runs it until a run does not pass, or was stopped, or all were made. What is kept is of the last.
+    async fn until_failure(&self, mut interrupts: Interrupts) -> Result<Exit, Failure> {
+        let most = self.args.request.repeat;
+        if most == Some(0) {
+            return Err(Failure::told(Exit::Usage, "--repeat is 0: say at least 1"));
+        }
+        let component = read_file(&self.args.file)?;
+        for number in 1_u64.. {
+            let all = most.map(|most| format!(" of {most}")).unwrap_or_default();
+            self.say("Run", &format!("{number}{all}"))?;
+            let never = std::pin::pin!(std::future::pending());
+            let Some(ended) = self.run(component.clone(), &mut interrupts, never).await? else {
+                break;
+            };
+            let is_last = most.is_some_and(|most| number >= u64::from(most));
+            if ended.exit != Exit::Passed || is_last {
+                return self.keep(&ended);
+            }
+        }
+        Ok(Exit::Interrupted)
+    }
+
+    /// Runs it whenever its file changes. A change stops a run under way.
+    async fn watch(&self, mut interrupts: Interrupts) -> Result<Exit, Failure> {
+        let mut file = Watched::new(&self.args.file);
+        loop {
+            let component = tokio::select! {
+                component = file.next() => component,
+                () = interrupts.next() => return Ok(Exit::Interrupted),
+            };
+            let result = match component {
+                Ok(component) => {
+                    let change = std::pin::pin!(file.change());
+                    let ended = self.run(component, &mut interrupts, change).await;
+                    ended.and_then(|ended| match ended {
+                        Some(ended) => self.keep(&ended).map(|_| ended.interrupted),
+                        None => Ok(true),
+                    })
+                }
+                Err(failure) => Err(failure),
+            };
+            match result {
+                Ok(true) => return Ok(Exit::Interrupted),
+                Ok(false) => {}
+                Err(failure) if failure.is_broken_pipe() => return Err(failure),
+                // The next change may well mend it.
+                Err(failure) => self.surroundings.tell(&failure),
+            }
+            self.say("Watching", &self.args.file.display().to_string())?;
+        }
+    }
+
+    /// Runs a component and shows that to its end. It is stopped when `stop` completes, when it has had
+    /// its failures, and by the first signal; none if there was a second.
+    async fn run(
+        &self,
+        component: Bytes,
+        interrupts: &mut Interrupts,
+        stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Ended>, Failure> {
+        let (mut out, look) = Course::of(self.args.output, self.surroundings);
+        out.group(&format!("handoff test {}", self.args.file.display()))?;
+        let mut progress = Progress::new(out, look, self.args.verbose, Instant::now());
+        let mut under_way = self.start(component);
+        let Some(stopped) = self.follow(&mut under_way, &mut progress, interrupts, stop).await?
+        else {
+            return Ok(None);
+        };
+        let run = under_way.run.await.context("run the tests").map_err(Failure::platform)??;
+        let github = self.surroundings.github.as_ref();
+        let mut ending = Ending::of(&run, &mut progress, look, github)?;
+        let failed = to_tell(&run);
+        for failed in failed.iter().take(MAX_TOLD) {
+            let mut failed = failed.clone();
+            for attempt in &mut failed.attempts {
+                *attempt = Cow::Owned(shortened(attempt, "a report (--report) has them"));
+            }
+            ending.failure(progress.out(), &failed)?;
+        }
+        ending.sum_up(&mut progress, &failed)?;
+        let exit = match Exit::of_run(&run, self.args.request.fail_on_flaky) {
+            Exit::Interrupted if stopped == Stop::ByFailures => Exit::TestsFailed,
+            exit => exit,
+        };
+        ending.conclude(progress.out(), &failed)?;
+        Ok(Some(Ended { exit, interrupted: stopped == Stop::BySignal, run }))
+    }
+
+    fn start(&self, component: Bytes) -> UnderWay {
+        let cancel = CancellationToken::new();
+        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
+        let mut request = self.args.request.request();
+        if self.args.until_failure {
+            // Counts whole runs then.
+            request.repeat = None;
+        }
+        // In a task of its own, so that what guests compute does not hold up what is shown.
+        let run = tokio::spawn(headless(HeadlessOrder {
+            component,
+            introduction: self.args.program.introduction(&self.args.file),
+            request,
+            policy: self.policy.clone(),
+            sandbox: self.config.sandbox.clone(),
+            compile: self.config.compile.clone(),
+            runner: self.config.runner.clone(),
+            cache_dir: self.cache.dir.clone(),
+            cancel: cancel.clone(),
+            events: sender,
+        }));
+        UnderWay { run, events, cancel }
+    }
+
+    /// Shows a run to its end and tells what stopped it. None if it was interrupted twice.
     async fn follow(
         &self,
-        run: tokio::task::JoinHandle<Result<Run, crate::runner::HeadlessError>>,
-        mut events: mpsc::Receiver<RunEvent>,
-        cancel: CancellationToken,
-        surroundings: &Surroundings,
-    ) -> Result<Option<(Run, bool)>, Failure> {
-        let mut interrupts = Interrupts::listen()?;
-        let (out, look) = course(self.output, surroundings);
-        let mut progress = Progress::new(out, look, self.verbose, Instant::now());
+        under_way: &mut UnderWay,
+        progress: &mut Progress<Course>,
+        interrupts: &mut Interrupts,
+        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Stop>, Failure> {
         let mut tick = tokio::time::interval(TICK);
-        let (mut interrupted, mut stopped) = (false, false);
+        let mut failure_limit = self.args.request.failure_limit();
+        let mut stopped = Stop::Not;
         loop {
             tokio::select! {
-                event = events.recv() => {
+                event = under_way.events.recv() => {
                     // The sender goes with the run.
-                    let Some(event) = event else { break };
+                    let Some(event) = event else { return Ok(Some(stopped)) };
                     progress.event(&event, Instant::now())?;
-                    if self.request.fail_fast && counts_as_failure(progress.run(), &event.kind) {
-                        stopped = true;
-                        cancel.cancel();
+                    if failure_limit.is_reached(progress.run(), &event.kind) {
+                        stopped = stopped.max(Stop::ByFailures);
+                        under_way.cancel.cancel();
                     }
                 }
                 _ = tick.tick() => progress.tick(Instant::now())?,
+                () = &mut stop, if stopped < Stop::ByChange => {
+                    stopped = Stop::ByChange;
+                    under_way.cancel.cancel();
+                }
                 () = interrupts.next() => {
-                    if interrupted {
+                    if stopped == Stop::BySignal {
                         progress.erase()?;
                         return Ok(None);
                     }
-                    interrupted = true;
-                    cancel.cancel();
+                    stopped = Stop::BySignal;
+                    under_way.cancel.cancel();
                 }
             }
         }
-        progress.erase()?;
-        let run = run.await.context("run the tests").map_err(Failure::platform)??;
-        let suite = run.spec.suite.name.as_str();
-        let all = to_tell(&run);
-        for failed in all.iter().take(MAX_TOLD) {
-            for attempt in &failed.attempts {
-                let attempt = shortened(attempt, "a report (--report) has them");
-                write_failure(progress.out(), look, suite, failed, &attempt)?;
-            }
-        }
-        write_more(progress.out(), all.len())?;
-        progress.summary()?;
-        Ok(Some((run, stopped && !interrupted)))
     }
 
-    /// The names of the tests that would run, one a line.
-    async fn show_list(
-        &self,
-        config: &Config,
-        cache: &Cache,
-        component: Bytes,
-    ) -> Result<Exit, Failure> {
-        let (reader, size_bytes) = (Reader::new(config, cache)?, component.len() as u64);
-        let inspection = reader.inspect(component.clone()).await?;
-        let introduction = self.program.introduction(&self.file);
-        let described = reader.describe(component, &inspection, &introduction).await?;
-        let namespace = described.namespace.unwrap_or_else(crate::model::Name::default_namespace);
-        let version = SuiteVersion {
-            suite: SuiteId { namespace, name: described.name },
-            digest: inspection.digest,
-            description: described.description,
-            imports: Vec::new(),
-            size_bytes,
-            created_at: jiff::Timestamp::now(),
-            program: described.program,
-        };
-        let request = self.request.request();
-        let (bounds, limits) = (&config.runner.bounds, &config.sandbox.limits);
-        let planned = plan(&version, request, bounds, limits, RunId::new(), 1, version.created_at);
-        let spec = planned.map_err(crate::runner::HeadlessError::Plan)?;
-        let mut out = BufWriter::new(io::stdout());
-        match self.output {
-            Output::Json => {
-                let named =
-                    |name: &str| spec.tests.iter().any(|t| t.name == name && t.skip.is_none());
-                let tests = version.description.tests.iter().filter(|test| named(&test.name));
-                writeln!(out, "{:#}", serde_json::json!(tests.collect::<Vec<_>>()))?;
-            }
-            Output::Human => {
-                for test in spec.tests.iter().filter(|test| test.skip.is_none()) {
-                    writeln!(out, "{}", safe_line(&test.name))?;
-                }
-            }
+    /// Writes all that is to be kept of a run. The exit code is that of its result.
+    fn keep(&self, Ended { run, exit, .. }: &Ended) -> Result<Exit, Failure> {
+        if let Some(dir) = &self.args.artifacts {
+            write_artifacts(dir, run)?;
         }
-        out.flush()?;
-        Ok(Exit::Passed)
+        for report in &self.args.reports {
+            report.write(run)?;
+        }
+        if self.args.output == Output::Json {
+            write_report(Format::Json, run, &mut BufWriter::new(io::stdout()))?;
+        }
+        Ok(*exit)
+    }
+
+    /// A line between runs.
+    fn say(&self, label: &str, text: &str) -> io::Result<()> {
+        let (mut out, look) = Course::of(self.args.output, self.surroundings);
+        let label = look.paint(Style::Good, &format!("{label:>12}"));
+        writeln!(out, "{label} {}", safe_line(text))?;
+        out.flush()
     }
 }
 
-/// Writes the files of all attempts as `DIR/<test>/<round>-<attempt>-<number>-<name>`.
-fn write_artifacts(dir: &Path, run: &Run) -> Result<(), Failure> {
-    let stages = [("(setup)", &run.setup), ("(teardown)", &run.teardown)];
-    let tests = run.tests.iter().map(|test| (test.name.as_str(), &test.attempts));
-    for (test, attempts) in stages.into_iter().chain(tests) {
-        for (attempt, artifact, path) in paths(&dir.join(file_name(test)), attempts) {
-            let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-            let written = written.and_then(|()| std::fs::write(&path, &artifact.content));
-            let told = || format!("write an artifact of attempt {attempt} to {}", path.display());
-            written.with_context(told).map_err(Failure::platform)?;
-        }
-    }
-    Ok(())
-}
-
-fn paths<'a>(
-    dir: &'a Path,
-    attempts: &'a [Attempt],
-) -> impl Iterator<Item = (u32, &'a crate::model::Artifact, PathBuf)> {
-    attempts.iter().flat_map(move |attempt| {
-        (1..).zip(&attempt.artifacts).map(move |(number, artifact): (u32, _)| {
-            let name = file_name(&artifact.name);
-            let (round, tried) = (attempt.round, attempt.number);
-            (tried, artifact, dir.join(format!("{round}-{tried}-{number}-{name}")))
-        })
-    })
-}
-
-/// A guest's text as one harmless part of a path. Two texts may become the same.
-fn file_name(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let safe = |c: char| if c.is_alphanumeric() || "-_.() ".contains(c) { c } else { '_' };
-    let mut name: String = text.chars().take(LONGEST).map(safe).collect();
-    while name.len() > 2 * LONGEST {
-        name.pop();
-    }
-    if name.is_empty() || name.starts_with('.') { format!("_{name}") } else { name }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{EventKind, Stage};
-
-    #[test]
-    fn a_guest_cannot_choose_where_its_files_go() {
-        for (text, expected) in [
-            ("../../etc/passwd", "_.._.._etc_passwd"),
-            ("", "_"),
-            ("/", "_"),
-            (".", "_."),
-            ("a\0b\nc", "a_b_c"),
-            ("log in (größe)", "log in (größe)"),
-        ] {
-            assert_eq!(file_name(text), expected);
-        }
-        assert!(file_name(&"日".repeat(1000)).len() <= 255);
-    }
-
-    #[test]
-    fn artifacts_of_all_attempts_are_written_apart() {
-        let mut events = crate::cli::sample::events();
-        let content = Bytes::from_static(b"x");
-        let artifact = crate::model::Artifact {
-            name: "../shot.png".into(),
-            media_type: "image/png".into(),
-            size_bytes: 1,
-            digest: crate::model::Digest::of(&content),
-            content,
-        };
-        for event in &mut events {
-            if let EventKind::AttemptFinished { stage: Stage::Test(name), attempt } =
-                &mut event.kind
-                && name == "is flaky"
-            {
-                attempt.artifacts = vec![artifact.clone(), artifact.clone()];
-            }
-        }
-        let run = Run::fold(&events).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        write_artifacts(dir.path(), &run).unwrap();
-        let written = std::fs::read_dir(dir.path().join("is flaky")).unwrap();
-        let mut names: Vec<_> =
-            written.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        assert_eq!(
-            names,
-            [
-                "1-1-1-_.._shot.png",
-                "1-1-2-_.._shot.png",
-                "1-2-1-_.._shot.png",
-                "1-2-2-_.._shot.png"
-            ]
-        );
-    }
+/// What stopped a run; what comes later counts more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop {
+    /// Nothing: it ended by itself.
+    Not,
+    /// It had as many failures as it may have.
+    ByFailures,
+    /// The file changed.
+    ByChange,
+    /// Somebody asked for it.
+    BySignal,
 }

@@ -1,6 +1,6 @@
 //! A run on a server, followed to its end: shown as it goes, told of at the end, ended by its result.
 
-use std::io::Write;
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -8,14 +8,17 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::client::{Client, Lines};
+use super::course::Course;
+use super::ending::Ending;
 use super::excerpt::Excerpt;
-use super::exit::{Exit, Failure, counts_as_failure};
-use super::failures::{Failed, MAX_TOLD, to_tell, write_failure, write_more};
+use super::exit::{Exit, Failure, FailureLimit};
+use super::failures::{Failed, MAX_TOLD, to_tell};
+use super::github::GitHub;
 use super::progress::Progress;
 use super::signals::Interrupts;
 use super::terminal::Look;
 use crate::http::views::{AttemptView, LogRecordView};
-use crate::model::{Attempt, LogLine, Run, RunEvent, RunId, Stage};
+use crate::model::{Attempt, LogLine, RunEvent, RunId, Stage};
 
 /// How often time is told to pass.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -31,33 +34,37 @@ pub(crate) struct Watch<'a> {
     pub(crate) client: &'a Client,
     pub(crate) run: RunId,
     pub(crate) look: Look,
-    pub(crate) fail_fast: bool,
+    /// After how many failures the run is stopped.
+    pub(crate) failure_limit: FailureLimit,
     pub(crate) fail_on_flaky: bool,
     /// How long to wait at most.
     pub(crate) patience: Option<Duration>,
     /// Who stops the run, if it is stopped.
     pub(crate) user: Option<&'a str>,
+    /// The step of GitHub Actions that we run in.
+    pub(crate) github: Option<&'a GitHub>,
 }
 
 impl Watch<'_> {
     /// Follows the run to its end. The exit code is that of its result.
-    pub(crate) async fn to_the_end<W: Write>(
+    pub(crate) async fn to_the_end(
         &self,
         mut events: mpsc::Receiver<Result<RunEvent, Failure>>,
-        mut progress: Progress<W>,
+        mut progress: Progress<Course>,
         interrupts: &mut Interrupts,
     ) -> Result<Exit, Failure> {
         let mut tick = tokio::time::interval(TICK);
         let mut patience = std::pin::pin!(wait(self.patience));
         let (mut interrupted, mut stopped) = (false, false);
+        let mut failure_limit = self.failure_limit;
         loop {
             tokio::select! {
                 event = events.recv() => {
                     let Some(event) = event else { break };
                     let event = event.inspect_err(|_| _ = progress.erase())?;
                     progress.event(&event, Instant::now())?;
-                    let failed = counts_as_failure(progress.run(), &event.kind);
-                    if self.fail_fast && failed && !stopped && !interrupted {
+                    let is_reached = failure_limit.is_reached(progress.run(), &event.kind);
+                    if is_reached && !interrupted {
                         stopped = true;
                         self.stop().await?;
                     }
@@ -83,12 +90,18 @@ impl Watch<'_> {
             return Err(Failure::told(Exit::Server, told));
         };
         progress.erase()?;
-        self.tell_failures(&run, progress.out()).await?;
-        progress.summary()?;
-        Ok(match Exit::of_run(&run, self.fail_on_flaky) {
+        let mut ending = Ending::of(&run, &mut progress, self.look, self.github)?;
+        let failed = to_tell(&run);
+        for failed in failed.iter().take(MAX_TOLD) {
+            ending.failure(progress.out(), &self.in_detail(failed).await)?;
+        }
+        ending.sum_up(&mut progress, &failed)?;
+        let exit = match Exit::of_run(&run, self.fail_on_flaky) {
             Exit::Interrupted if stopped && !interrupted => Exit::TestsFailed,
             exit => exit,
-        })
+        };
+        ending.conclude(progress.out(), &failed)?;
+        Ok(exit)
     }
 
     /// Asks the run to stop. That it has ended by itself meanwhile is as good.
@@ -99,41 +112,33 @@ impl Watch<'_> {
         }
     }
 
-    async fn tell_failures(&self, run: &Run, out: &mut impl Write) -> Result<(), Failure> {
-        let all = to_tell(run);
-        let suite = run.spec.suite.name.as_str();
-        for failed in all.iter().take(MAX_TOLD) {
-            // What the events told is told even if the rest cannot be had.
-            let detailed = self.detailed(failed).await.unwrap_or_default();
-            for attempt in &failed.attempts {
-                let same = |a: &&Attempt| (a.round, a.number) == (attempt.round, attempt.number);
-                let attempt = detailed.iter().find(same).unwrap_or(attempt);
-                write_failure(out, self.look, suite, failed, attempt)?;
+    /// The same with all that its attempts left behind. What the events told is told even if the rest
+    /// cannot be had.
+    async fn in_detail<'r>(&self, failed: &Failed<'r>) -> Failed<'r> {
+        let mut detailed = self.detailed(&failed.stage).await.unwrap_or_default();
+        let mut failed = failed.clone();
+        for attempt in &mut failed.attempts {
+            let same = |a: &Attempt| (a.round, a.number) == (attempt.round, attempt.number);
+            if let Some(at) = detailed.iter().position(same) {
+                *attempt = Cow::Owned(detailed.swap_remove(at));
             }
         }
-        Ok(write_more(out, all.len())?)
+        failed
     }
 
-    /// Failed attempts with what they left behind. Of setup and teardown without their log, which cannot be
-    /// asked for alone.
-    async fn detailed(&self, failed: &Failed<'_>) -> Result<Vec<Attempt>, Failure> {
+    /// The attempts at a part of the run with all that they left behind.
+    async fn detailed(&self, stage: &Stage) -> Result<Vec<Attempt>, Failure> {
         let id = self.run.to_string();
-        let path = match &failed.stage {
-            Stage::Setup => vec!["runs", &id, "setup"],
-            Stage::Teardown => vec!["runs", &id, "teardown"],
-            Stage::Test(name) => vec!["runs", &id, "tests", name],
+        let (path, only) = match stage {
+            Stage::Setup => (vec!["runs", &id, "setup"], ("stage", "setup")),
+            Stage::Test(name) => (vec!["runs", &id, "tests", name], ("test", name.as_str())),
+            Stage::Teardown => (vec!["runs", &id, "teardown"], ("stage", "teardown")),
         };
         let tried: Tried = self.client.get(&path, &[]).await?;
-        let has_failed = |attempt: &Attempt| {
-            let same = |a: &&Attempt| (a.round, a.number) == (attempt.round, attempt.number);
-            failed.attempts.iter().any(same)
-        };
-        let attempts = tried.attempts.into_iter().map(Attempt::from).filter(has_failed);
-        let mut attempts: Vec<_> = attempts.collect();
-        let Stage::Test(name) = &failed.stage else { return Ok(attempts) };
+        let mut attempts: Vec<Attempt> = tried.attempts.into_iter().map(Into::into).collect();
         let mut logs: Vec<_> = attempts.iter().map(|_| Excerpt::default()).collect();
         let request = self.client.request(Method::GET, &["runs", &id, "logs"]);
-        let request = request.query(&[("test", name.as_str()), ("format", "json")]);
+        let request = request.query(&[only, ("format", "json")]);
         let mut lines = Lines::of(self.client.send(request).await?);
         while let Some(line) = lines.next().await? {
             let record: LogRecordView = super::client::parse(&line)?;

@@ -31,6 +31,9 @@ use crate::storage::{Storage, StorageError};
 pub(super) struct LogQuery {
     /// Only of this test.
     test: Option<String>,
+    /// Only of `setup`, of the tests (`test`), or of `teardown`.
+    #[param(inline)]
+    stage: Option<LogStage>,
     /// Only of attempts with this number.
     attempt: Option<u32>,
     /// `text` (the default), or `json` for one object a line.
@@ -40,6 +43,14 @@ pub(super) struct LogQuery {
     /// Whether to go on with the lines of attempts under way, as they come, to the run's end.
     #[serde(default)]
     follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum LogStage {
+    Setup,
+    Test,
+    Teardown,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -102,7 +113,13 @@ impl LogFormat {
 impl LogQuery {
     fn takes(&self, stage: &Stage, number: u32) -> bool {
         let test = self.test.as_ref();
+        let of = match stage {
+            Stage::Setup => LogStage::Setup,
+            Stage::Test(_) => LogStage::Test,
+            Stage::Teardown => LogStage::Teardown,
+        };
         test.is_none_or(|test| matches!(stage, Stage::Test(name) if name == test))
+            && self.stage.is_none_or(|wanted| wanted == of)
             && self.attempt.is_none_or(|wanted| wanted == number)
     }
 }

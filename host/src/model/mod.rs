@@ -18,6 +18,7 @@ mod run;
 #[cfg(test)]
 pub(crate) mod samples;
 mod schedule;
+mod shard;
 mod suite;
 
 pub use activity::Activity;
@@ -37,6 +38,7 @@ pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
 pub use schedule::{
     CatchUp, CatchUpMode, DueOutcome, DueRow, Ends, Overlap, Paused, Schedule, ScheduleSpec,
 };
+pub use shard::{InvalidShard, Shard};
 pub use suite::{
     Introduction, InvalidDescription, Label, Link, SuiteDescription, SuiteVersion, TestCase,
 };

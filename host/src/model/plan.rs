@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, in_words};
-use super::{Digest, Limits, Protocol, RunId, SuiteId, SuiteVersion, Tags, wrong_with_name};
+use super::{Digest, Limits, Protocol, RunId, Shard, SuiteId, SuiteVersion, Tags, wrong_with_name};
 
 /// What somebody asked for. All of it is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct RunRequest {
     pub filter: Option<String>,
     /// Which tags.
     pub tags: Tags,
+    /// Which part of the suite; the tests of the other parts are not in the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// What is being tested, for example a commit or a release.
     pub reference: Option<String>,
     /// Who or what asked.
@@ -278,9 +281,15 @@ pub fn plan(
     check(&request, bounds, limits)?;
     let described = &version.description;
     let chosen = Choice::of(&request)?;
+    if !described.tests.iter().any(|test| chosen.takes(test)) {
+        return Err(PlanError::NothingMatches(chosen.in_words(), in_words(&described.tests)));
+    }
+    // A part without a test is fine: whoever splits a suite does not know what is in which part.
+    let in_shard = |name: &str| request.shard.is_none_or(|shard| shard.takes(name));
     let mut tests: Vec<_> = described
         .tests
         .iter()
+        .filter(|test| in_shard(&test.name))
         .map(|test| {
             let declared = test.attempts.or(described.attempts);
             let attempts = request.max_attempts.or(declared).unwrap_or(bounds.attempts);
@@ -294,9 +303,6 @@ pub fn plan(
             }
         })
         .collect();
-    if !described.tests.iter().any(|test| chosen.takes(test)) {
-        return Err(PlanError::NothingMatches(chosen.in_words(), in_words(&described.tests)));
-    }
     let repeat = request.repeat.unwrap_or(1);
     let planned = tests.iter().map(PlannedTest::tries).sum::<u64>() * u64::from(repeat);
     bounds.check_attempts(planned)?;
@@ -441,6 +447,30 @@ mod tests {
         let request = RunRequest { filter: Some("(".into()), ..Default::default() };
         let error = planned(vec![test("a", &[])], request).unwrap_err();
         assert!(matches!(error, PlanError::Filter(_)));
+    }
+
+    #[test]
+    fn the_shards_of_a_suite_have_each_of_its_tests_once() {
+        let tests: Vec<_> = (0..20).map(|n| test(&format!("test {n}"), &[])).collect();
+        let names = |shard: &str, filter: &str| {
+            let request = RunRequest {
+                shard: Some(shard.parse().unwrap()),
+                filter: Some(filter.into()),
+                ..Default::default()
+            };
+            let spec = planned(tests.clone(), request)?;
+            let names = spec.tests.into_iter().filter(|test| test.skip.is_none()).map(|t| t.name);
+            Ok::<_, PlanError>(names.collect::<Vec<_>>())
+        };
+        let mut all: Vec<_> =
+            ["1/3", "2/3", "3/3"].iter().flat_map(|shard| names(shard, "").unwrap()).collect();
+        all.sort_by_key(|name| name["test ".len()..].parse::<u32>().unwrap());
+        assert_eq!(all, tests.iter().map(|test| test.name.clone()).collect::<Vec<_>>());
+        // One test cannot be in all of them, and those without it have none.
+        let of_one = ["1/3", "2/3", "3/3"].map(|shard| names(shard, "test 7").unwrap().len());
+        assert_eq!(of_one.iter().sum::<usize>(), 1, "{of_one:?}");
+        let error = names("1/3", "none of them").unwrap_err();
+        assert!(matches!(error, PlanError::NothingMatches(..)), "what matches nothing is refused");
     }
 
     #[test]

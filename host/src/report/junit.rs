@@ -58,6 +58,7 @@ fn properties(run: &Run) -> Vec<Property> {
     ];
     all.extend(request.reference.clone().map(|text| ("handoff.reference", text)));
     all.extend(request.initiated_by.clone().map(|text| ("handoff.initiated_by", text)));
+    all.extend(request.shard.map(|shard| ("handoff.shard", shard.to_string())));
     all.extend(request.shuffle_seed.map(|seed| ("handoff.shuffle_seed", seed.to_string())));
     all.into_iter().map(|(name, value)| Property::new(name, clean(&value))).collect()
 }

@@ -126,7 +126,8 @@ impl<S: Sink> Execution<'_, S> {
             self.tell(EventKind::RunStarted).await;
         }
         self.tell_lost_attempts().await;
-        let go = self.set_up().await;
+        // Where nothing is to be done, there is nothing to prepare.
+        let go = if self.has_tests() { self.set_up().await } else { Go::On };
         if matches!(go, Go::On) {
             self.run_tests().await;
         }
@@ -435,6 +436,10 @@ impl<S: Sink> Execution<'_, S> {
         let seq = state.run.last_seq + 1;
         let run_id = state.run.spec.id;
         state.run.apply(&RunEvent { run_id, seq, at: jiff::Timestamp::now(), kind });
+    }
+
+    fn has_tests(&self) -> bool {
+        self.state().run.spec.tests.iter().any(|test| test.skip.is_none())
     }
 
     fn all_finished(&self) -> bool {

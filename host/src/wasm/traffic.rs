@@ -51,6 +51,12 @@ pub(super) struct Over {
     pub(super) bytes: u64,
 }
 
+/// What to do so that a denied target is allowed: the policy's entry and the option for it.
+pub(super) fn advice(list: &str, entry: &str) -> String {
+    let option = list.replace('_', "-");
+    format!("grant {list} = [\"{entry}\"], on the command line by --{option} {entry}")
+}
+
 impl Traffic {
     /// No traffic so far.
     pub(crate) fn new(limits: Arc<Limits>, hits: LimitsHit, metrics: Metrics) -> Self {

@@ -34,7 +34,9 @@ fn told(output: Output) -> (Option<i32>, String, String) {
 fn help_goes_to_standard_output_and_a_wrong_command_line_ends_with_2() {
     let (code, out, err) = in_new_dir(&["--help"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    for command in ["test", "serve", "upload", "run", "runs", "logs", "cancel", "retry", "suites"] {
+    for command in
+        ["test", "serve", "health", "upload", "run", "runs", "logs", "cancel", "retry", "suites"]
+    {
         assert!(out.contains(&format!("\n  {command} ")), "{command} is not in\n{out}");
     }
     assert!(!out.contains("compile-worker") && !out.contains('\x1b'), "{out}");

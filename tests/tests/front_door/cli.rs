@@ -9,21 +9,21 @@ use crate::results::attempt;
 use crate::steps;
 
 /// `handoff` with these words as arguments.
-fn handoff(line: &str) -> Handoff {
+pub(crate) fn handoff(line: &str) -> Handoff {
     Handoff::new(&line.split_whitespace().collect::<Vec<_>>())
 }
 
 /// The same for a server.
-fn at(server: &Server, line: &str) -> Handoff {
+pub(crate) fn at(server: &Server, line: &str) -> Handoff {
     handoff(line).variable("HANDOFF_SERVER", server.url())
 }
 
-fn file(name: &str) -> String {
+pub(crate) fn file(name: &str) -> String {
     guest_file(name).to_str().expect("the target directory has a plain name").to_owned()
 }
 
 #[track_caller]
-fn assert_says(text: &str, words: &[&str]) {
+pub(crate) fn assert_says(text: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is not said:\n{text}");
     }

@@ -254,4 +254,33 @@ async fn a_log_is_read_by_test_and_attempt() {
     assert_eq!(read("test=logs_at_every_level&attempt=2").await, "");
     client.get(&format!("{path}?test=nothing")).await.problem(404);
     client.get(&format!("{path}?format=xml")).await.problem(400);
+    let (setup, teardown) = (read("stage=setup").await, read("stage=teardown").await);
+    assert!(setup.contains("SETUP RAN") && !setup.contains("ATTEMPT 1"), "{setup}");
+    assert!(teardown.contains("TEARDOWN SAW") && !teardown.contains("SETUP RAN"), "{teardown}");
+    assert!(!read("stage=test").await.contains("SETUP RAN"));
+    client.get(&format!("{path}?stage=between")).await.problem(400);
+}
+
+#[tokio::test]
+async fn setup_and_teardown_are_read_with_all_that_they_left() {
+    let server = Server::start().await;
+    let client = server.client();
+    let upload = client.upload_request(guest("outcomes")).query(&[("namespace", "default")]);
+    client.send(upload).await.expect(StatusCode::CREATED);
+    let run = client.run("outcomes", &json!({"filter": "^passes$"})).await;
+    for stage in ["setup", "teardown"] {
+        let read = client.json(&format!("/runs/{}/{stage}", run["id"].as_str().unwrap())).await;
+        assert_eq!((&read["status"], &read["attempts_total"]), (&json!("passed"), &json!(1)));
+        assert!(read["attempts"][0]["detail"]["values"].is_array(), "{read:#}");
+    }
+    // Where every test is disabled or left out, neither is begun.
+    let mut ended = Vec::new();
+    for shard in ["1/99", "2/99"] {
+        ended.push(client.run("outcomes", &json!({"filter": "^passes$", "shard": shard})).await);
+    }
+    let empty = ended.iter().find(|run| run["setup"].is_null()).expect("one test is in one shard");
+    assert_eq!(empty["status"], "passed");
+    client.get(&format!("/runs/{}/setup", empty["id"].as_str().unwrap())).await.problem(404);
+    let nothing = "00000000-0000-7000-8000-000000000000";
+    client.get(&format!("/runs/{nothing}/setup")).await.problem(404);
 }

@@ -5,20 +5,25 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected comes")]
 
+mod action;
 mod api;
 mod attempts;
 mod bounds;
+mod ci;
 mod cli;
 mod clients;
 mod components;
 mod debug_info;
 mod deletion;
+mod docs;
 mod drain;
 mod events;
 mod full_disk;
+mod github;
 mod heads;
 mod history;
 mod idempotency;
+mod image;
 mod kill;
 mod leaving;
 mod lifecycle;

@@ -95,7 +95,7 @@ pub(crate) fn command(program: impl AsRef<Path>, directory: &Path) -> Command {
     command
 }
 
-fn is_there(program: &str) -> bool {
+pub(crate) fn is_there(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&paths).any(|directory| directory.join(program).is_file())
 }

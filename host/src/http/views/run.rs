@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use super::{AttemptView, schemas};
 use crate::model::{
-    Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, SuiteId, Tags,
-    Test, TestStatus, Wait,
+    Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, Shard, SuiteId,
+    Tags, Test, TestStatus, Wait,
 };
 
 /// A suite and one of its versions.
@@ -57,6 +57,9 @@ pub struct RunView {
     pub params: BTreeMap<String, String>,
     /// The filter on names, as the request said.
     pub filter: Option<String>,
+    /// Which part of the suite it is, such as `2/5`, if the request asked for one.
+    #[schema(value_type = Option<String>)]
+    pub shard: Option<Shard>,
     /// How many tests may run at the same time.
     pub parallelism: u32,
     /// How many rounds of its tests it has.
@@ -112,6 +115,7 @@ impl RunView {
             initiated_by: request.initiated_by.clone(),
             params: request.params.clone(),
             filter: request.filter.clone(),
+            shard: request.shard,
             parallelism: run.spec.parallelism,
             repeat: run.spec.repeat,
             shuffle_seed: request.shuffle_seed,
@@ -286,6 +290,11 @@ pub struct RunBody {
     pub filter: Option<String>,
     /// Which tags.
     pub tags: TagsBody,
+    /// Runs one part of the suite, such as `2/5` for the second of five. The part that a test is in is the
+    /// first eight bytes of the SHA-256 of its name, read as a big-endian number, modulo the number of
+    /// parts, plus one. A part without a test passes.
+    #[schema(value_type = Option<String>, example = "2/5")]
+    pub shard: Option<Shard>,
     /// What is being tested, for example a commit or a release.
     pub reference: Option<String>,
     /// Who or what asks.
@@ -381,6 +390,7 @@ impl From<RunBody> for RunRequest {
             version: body.version,
             filter: body.filter,
             tags: body.tags.into(),
+            shard: body.shard,
             reference: body.reference,
             initiated_by: body.initiated_by,
             params: body.params,
@@ -412,6 +422,7 @@ impl From<&RunRequest> for RunBody {
             parallelism: request.parallelism,
             shuffle_seed: request.shuffle_seed,
             repeat: request.repeat,
+            shard: request.shard,
         }
     }
 }

@@ -23,7 +23,7 @@ use super::{HttpShared, Sender, tls};
 use crate::model::Limit;
 use crate::wasm::address;
 use crate::wasm::deadline::SharedDeadline;
-use crate::wasm::traffic::{Ongoing, Slot, Traffic};
+use crate::wasm::traffic::{Ongoing, Slot, Traffic, advice};
 
 /// How long a guest that does not say waits for a connection, from its place among the concurrent
 /// requests to the end of the TLS handshake. A default that a guest changes by its request's options,
@@ -208,10 +208,9 @@ impl Route {
             (true, Some(private)) => {
                 let reason = format!(
                     "not allowed by the suite's policy: {host} is at {}, which is not a public \
-                     address, and only a grant that names the host itself reaches those: grant \
-                     allow_http = [\"{}\"]",
+                     address, and only a grant that names the host itself reaches those: {}",
                     private.ip(),
-                    self.target.origin()
+                    advice("allow_http", &self.target.origin())
                 );
                 Err(Failure { error: Error::DestinationIpProhibited, reason, denied: true })
             }
@@ -283,7 +282,7 @@ async fn handshake(
 
 /// Why a target is denied, and what to do about it.
 fn ungranted(target: &Target) -> String {
-    format!("not allowed by the suite's policy: grant allow_http = [\"{}\"]", target.origin())
+    format!("not allowed by the suite's policy: {}", advice("allow_http", &target.origin()))
 }
 
 fn unreachable_address(target: &Target, address: &SocketAddr, error: &io::Error) -> Failure {

@@ -185,7 +185,10 @@ async fn what_is_not_granted_is_denied_and_says_what_to_do() {
         assert!(matches!(error, Error::HttpRequestDenied), "{error}");
         let exchange = attempt.exchange();
         assert!(!exchange.allowed);
-        let advice = format!("grant allow_http = [\"{}\"]", server.origin);
+        let origin = &server.origin;
+        let advice = format!(
+            "policy: grant allow_http = [\"{origin}\"], on the command line by --allow-http {origin}"
+        );
         assert!(exchange.error.unwrap().ends_with(&advice));
     }
 }
@@ -203,7 +206,7 @@ async fn a_name_under_a_pattern_does_not_lead_to_a_private_address() {
         assert!(matches!(error, Error::DestinationIpProhibited), "{error}");
         let exchange = attempt.exchange();
         assert!(!exchange.allowed);
-        let advice = format!("grant allow_http = [\"http://{name}:{port}\"]");
+        let advice = format!("by --allow-http http://{name}:{port}");
         assert!(exchange.error.unwrap().ends_with(&advice));
     }
     // The operator may name the host itself.

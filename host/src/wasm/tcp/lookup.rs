@@ -33,6 +33,7 @@ pub(super) use self::generated::wasi::sockets::ip_name_lookup::{
     Host, HostResolveAddressStream, add_to_linker,
 };
 use super::TcpCtxView;
+use crate::wasm::traffic::advice;
 
 /// The answer to a lookup; complete from the start.
 #[expect(unreachable_pub, reason = "the bindings re-export it")]
@@ -59,8 +60,8 @@ impl TcpCtxView<'_> {
         let mut named = self.ctx.grants.iter().filter(|grant| grant.target.host == host).peekable();
         if named.peek().is_none() {
             let reason = format!(
-                "not allowed by the suite's policy: grant allow_tcp = [\"{host}:PORT\"] with the \
-                 port that is meant"
+                "not allowed by the suite's policy: {} with the port that is meant",
+                advice("allow_tcp", &format!("{host}:PORT"))
             );
             self.ctx.traffic.deny("CONNECT", &format!("tcp://{host}"), &reason);
             return Err(ErrorCode::AccessDenied);

@@ -20,6 +20,7 @@ use wasmtime_wasi::p2::{
 use super::stream::{Incoming, Open, Outgoing};
 use super::{TcpCtx, TcpCtxView};
 use crate::model::Limit;
+use crate::wasm::traffic::advice;
 
 type Socket = Resource<TcpSocket>;
 type Streams = (Resource<DynInputStream>, Resource<DynOutputStream>);
@@ -28,8 +29,8 @@ impl TcpCtx {
     /// Allows or denies a connection, and records it.
     fn begin(&self, address: SocketAddr) -> Result<Open, ErrorCode> {
         let Some(grant) = self.grant(address) else {
-            let reason =
-                format!("not allowed by the suite's policy: grant allow_tcp = [\"{address}\"]");
+            let advice = advice("allow_tcp", &address.to_string());
+            let reason = format!("not allowed by the suite's policy: {advice}");
             self.traffic.deny("CONNECT", &format!("tcp://{address}"), &reason);
             return Err(ErrorCode::AccessDenied);
         };

@@ -1,0 +1,144 @@
+//! Where the course of a run is written.
+//!
+//! In GitHub Actions whatever a step writes is searched for commands, and a line of a guest that begins
+//! with `::` or has `##[` anywhere would be one: it could mark the step, mask words of the log or set an
+//! output. So commands are stopped while anything but our own is written, by a word that no guest knows.
+
+use std::io::{self, BufWriter, Write};
+
+use super::github::{GitHub, data};
+use super::terminal::Look;
+use super::{Output, Surroundings};
+
+/// A stream for the course of a run.
+pub(crate) struct Course {
+    out: BufWriter<Box<dyn Write>>,
+    /// The word that ends a stop of commands; none outside of GitHub Actions.
+    word: Option<String>,
+    /// Whether commands are stopped.
+    is_stopped: bool,
+    /// Whether a folded part was begun and not ended.
+    in_group: bool,
+}
+
+impl Course {
+    /// Standard output, unless that is for the run's result; and how it looks.
+    pub(crate) fn of(output: Output, surroundings: &Surroundings) -> (Self, Look) {
+        let (stream, look): (Box<dyn Write>, _) = match output {
+            Output::Human => (Box::new(io::stdout()), surroundings.out),
+            Output::Json => (Box::new(io::stderr()), surroundings.err),
+        };
+        (Self::on(stream, surroundings.github.as_ref()), look)
+    }
+
+    fn on(stream: Box<dyn Write>, github: Option<&GitHub>) -> Self {
+        let word = github.map(|github| github.word().to_owned());
+        // A line taken away and drawn again in one write does not flicker.
+        Self { out: BufWriter::new(stream), word, is_stopped: false, in_group: false }
+    }
+
+    /// Begins a part that is shown folded, in GitHub Actions.
+    pub(crate) fn group(&mut self, title: &str) -> io::Result<()> {
+        self.in_group = true;
+        self.command(&format!("::group::{}", data(title)))
+    }
+
+    /// Ends it, if one was begun.
+    pub(crate) fn end_group(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.in_group) { self.command("::endgroup::") } else { Ok(()) }
+    }
+
+    /// Writes a command, in GitHub Actions. What was written before ends in a line break.
+    pub(crate) fn command(&mut self, command: &str) -> io::Result<()> {
+        if self.word.is_none() {
+            return Ok(());
+        }
+        self.go_on()?;
+        writeln!(self.out, "{command}")
+    }
+
+    fn go_on(&mut self) -> io::Result<()> {
+        match &self.word {
+            Some(word) if std::mem::take(&mut self.is_stopped) => writeln!(self.out, "::{word}::"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Write for Course {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(word) = &self.word
+            && !std::mem::replace(&mut self.is_stopped, true)
+        {
+            writeln!(self.out, "::stop-commands::{word}")?;
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Drop for Course {
+    fn drop(&mut self) {
+        // Who reads it may be gone, and the commands of later programs of the step with them.
+        _ = self.end_group().and_then(|()| self.go_on()).and_then(|()| self.out.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(github: Option<&GitHub>) -> String {
+        let shared = Shared::default();
+        let mut course = Course::on(Box::new(shared.clone()), github);
+        course.group("one\ntwo").unwrap();
+        writeln!(course, "   ::error::of a guest").unwrap();
+        writeln!(course, "##[add-mask]e").unwrap();
+        course.end_group().unwrap();
+        course.end_group().unwrap();
+        course.command("::warning::ours").unwrap();
+        course.group("three").unwrap();
+        writeln!(course, "::set-output name=a::b").unwrap();
+        drop(course);
+        String::from_utf8(shared.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn what_a_guest_writes_is_no_command_and_ours_are() {
+        let github = GitHub::for_tests();
+        let word = github.word();
+        let expected = format!(
+            "::group::one%0Atwo\n\
+             ::stop-commands::{word}\n   ::error::of a guest\n##[add-mask]e\n::{word}::\n\
+             ::endgroup::\n::warning::ours\n::group::three\n\
+             ::stop-commands::{word}\n::set-output name=a::b\n::{word}::\n::endgroup::\n"
+        );
+        assert_eq!(written(Some(&github)), expected);
+        assert_ne!(word, GitHub::for_tests().word(), "each process draws its own");
+    }
+
+    #[test]
+    fn elsewhere_nothing_is_added() {
+        let plain = "   ::error::of a guest\n##[add-mask]e\n::set-output name=a::b\n";
+        assert_eq!(written(None), plain);
+    }
+}
