@@ -27,6 +27,7 @@ use crate::model::{Attempt, Run, RunEvent, RunId, SuiteId, SuiteVersion, plan};
 use crate::report::Format;
 use crate::runner::{HeadlessOrder, headless};
 use crate::telemetry::{self, LogSettings};
+use crate::wasm::pack;
 
 /// How many events may wait to be shown.
 const EVENTS_AHEAD: usize = 1024;
@@ -41,6 +42,9 @@ pub(super) struct TestArgs {
     policy: PolicyArgs,
     #[command(flatten)]
     program: ProgramArgs,
+    /// Bring these files along, which the tests find at `/`: a directory, or a tar archive
+    #[arg(long, value_name = "PATH")]
+    fixtures: Option<PathBuf>,
     /// List the tests that would run, and end
     #[arg(long)]
     list: bool,
@@ -71,6 +75,8 @@ impl TestArgs {
         }
         let policy = self.policy.policy(&surroundings.environment)?;
         config.validate_policy(&policy).context("use the policy").map_err(Failure::usage)?;
+        let fixtures = self.fixtures.as_deref();
+        let fixtures = fixtures.map(|path| pack(path, &config.sandbox.fixtures)).transpose()?;
         let cancel = CancellationToken::new();
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
         let (request, dir, stop) = (self.request.request(), cache.dir.clone(), cancel.clone());
@@ -80,6 +86,7 @@ impl TestArgs {
             introduction: self.program.introduction(&self.file),
             request,
             policy,
+            fixtures,
             sandbox: config.sandbox,
             compile: config.compile,
             runner: config.runner,

@@ -8,6 +8,7 @@
 //! | `+` | key of a value, number (u32) | the part of a value that did not fit (see `values`) |
 //! | `v` | suite, digest | version |
 //! | `V` | suite, inverted time, digest | |
+//! | `f` | suite, digest of the version | fixtures |
 //! | `S` | inverted time of the newest version, suite | |
 //! | `p` | suite | policy |
 //! | `n` | suite | the highest run number |
@@ -54,6 +55,10 @@ fn inverted<const N: usize>(bytes: &[u8; N]) -> [u8; N] {
 
 pub(super) fn version(suite: &SuiteId, digest: &Digest) -> Vec<u8> {
     [of_suite(b"v", suite).as_slice(), digest.as_bytes()].concat()
+}
+
+pub(super) fn fixtures(suite: &SuiteId, version: &Digest) -> Vec<u8> {
+    [of_suite(b"f", suite).as_slice(), version.as_bytes()].concat()
 }
 
 /// The start of the keys of a suite's versions, newest first.

@@ -20,7 +20,7 @@ use super::batch::{Batch, Standings};
 use super::health::State;
 use super::idempotency::Keys;
 use super::message::{Change, ChangeReply, EventReply, Message};
-use super::{OnStored, Shared, StorageError, suites};
+use super::{OnStored, Shared, StorageError, fixtures, suites};
 use crate::model::SuiteVersion;
 
 /// The most messages in one batch, so that those who came first do not wait for all who came after. Not
@@ -225,6 +225,11 @@ impl Ledger {
             }
             Change::PutPolicy { suite, before, policy } => {
                 suites::stage_policy(database, writes, &suite, before.as_deref(), &policy)
+            }
+            Change::PutFixtures { suite, version, fixtures: given } => {
+                let given = given.as_ref().map(|(fixtures, _)| fixtures.as_ref());
+                let before = fixtures::stage(database, writes, &suite, &version, given)?;
+                Ok(before.is_some())
             }
             Change::Delete { suite } => suites::stage_removal(database, writes, &suite),
         }

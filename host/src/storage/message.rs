@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{IdempotencyKey, StorageError, keys, record, runs};
 use crate::model::{
-    AttemptDetail, Digest, EventKind, Policy, RunEvent, RunId, SuiteId, SuiteVersion,
+    AttemptDetail, Digest, EventKind, Fixtures, Policy, RunEvent, RunId, SuiteId, SuiteVersion,
 };
 
 /// Lines of log and other items from which on the detail of an attempt counts as large.
@@ -56,6 +56,7 @@ pub(super) struct Append {
 pub(super) enum Change {
     PutVersion { version: Box<SuiteVersion>, component: Bytes, key: Option<IdempotencyKey> },
     PutPolicy { suite: SuiteId, before: Option<Box<Policy>>, policy: Vec<u8> },
+    PutFixtures { suite: SuiteId, version: Digest, fixtures: Option<(Box<Fixtures>, Bytes)> },
     Delete { suite: SuiteId },
 }
 
@@ -119,7 +120,9 @@ impl Change {
     pub(super) fn suite(&self) -> &SuiteId {
         match self {
             Self::PutVersion { version, .. } => &version.suite,
-            Self::PutPolicy { suite, .. } | Self::Delete { suite } => suite,
+            Self::PutPolicy { suite, .. }
+            | Self::PutFixtures { suite, .. }
+            | Self::Delete { suite } => suite,
         }
     }
 }
@@ -158,19 +161,25 @@ impl Message {
             Self::Append(append, _) => append.bytes(),
             Self::Change(Change::PutVersion { component, .. }, _) => component.len(),
             Self::Change(Change::PutPolicy { policy, .. }, _) => policy.len(),
+            Self::Change(Change::PutFixtures { fixtures, .. }, _) => {
+                fixtures.as_ref().map_or(0, |(_, archive)| archive.len())
+            }
             Self::Change(Change::Delete { .. }, _) | Self::Close => 0,
         }
     }
 
     /// What must be in files before the batch that names it.
     pub(super) fn contents(&self) -> impl Iterator<Item = (&Digest, &Bytes)> {
-        let (artifacts, component) = match self {
+        let (artifacts, upload) = match self {
             Self::Append(append, _) => (append.contents.as_slice(), None),
             Self::Change(Change::PutVersion { version, component, .. }, _) => {
                 (&[][..], Some((&version.digest, component)))
             }
+            Self::Change(Change::PutFixtures { fixtures: Some((fixtures, archive)), .. }, _) => {
+                (&[][..], Some((&fixtures.digest, archive)))
+            }
             _ => (&[][..], None),
         };
-        artifacts.iter().map(|(digest, content)| (digest, content)).chain(component)
+        artifacts.iter().map(|(digest, content)| (digest, content)).chain(upload)
     }
 }

@@ -9,7 +9,7 @@
 //! | `record`, `values` | how a record becomes bytes, and bytes become small values |
 //! | `durable` | sled, opened and flushed so that it holds |
 //! | `blobs` | components and artifacts as files |
-//! | `suites`, `runs`, `idempotency`, `numbers` | one kind of record each |
+//! | `suites`, `fixtures`, `runs`, `idempotency`, `numbers` | one kind of record each |
 //! | `cursor` | lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
@@ -23,6 +23,7 @@ mod blobs;
 mod cursor;
 mod durable;
 mod error;
+mod fixtures;
 mod health;
 mod idempotency;
 mod keys;
@@ -356,7 +357,7 @@ impl Storage {
         answer.await.map_err(|_| StorageError::Broken("the committing thread panicked".into()))?
     }
 
-    /// A component's or artifact's bytes. Also where the compile cache reads components from.
+    /// A component's, artifact's or archive's bytes. Also where the compile cache reads components from.
     pub async fn blob(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
         let (storage, digest) = (self.clone(), *digest);
         tokio::task::spawn_blocking(move || storage.shared().blobs.get(&digest))

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::durable::Database;
-use super::{Page, Paged, Storage, StorageError, cursor, keys, record, values};
+use super::{Page, Paged, Storage, StorageError, cursor, fixtures, keys, record, values};
 use crate::model::{Digest, Policy, SuiteId, SuiteVersion};
 
 impl Storage {
@@ -90,6 +90,9 @@ pub(super) fn stage_version(
         batch.remove(place);
     }
     let newest = newest(database, suite)?;
+    if let Some((_, before)) = newest.filter(|_| new) {
+        fixtures::stage_inherited(database, batch, suite, &before, &version.digest)?;
+    }
     // The last upload is the newest, even if the clock was set back since the one before.
     let now = Timestamp::now();
     let at = newest.map_or(now, |(before, _)| {
@@ -165,6 +168,7 @@ pub(super) fn stage_removal(
         let key = key?;
         if let Some((_, digest)) = keys::read_version_at(&key[start.len()..]) {
             values::remove(database, batch, &keys::version(suite, &digest))?;
+            fixtures::stage_removal(database, batch, suite, &digest)?;
         }
         batch.remove(key);
     }

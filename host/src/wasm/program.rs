@@ -36,9 +36,11 @@ pub(super) async fn describe(
     Ok(Described { namespace: None, name, description, program: Some(protocol) })
 }
 
-/// The arguments with which a program runs one test, its own name first.
-pub(super) fn run_arguments(program: &Program, test: &str) -> Vec<String> {
+/// The arguments with which a program runs one test: its own name, what it is granted, and last what
+/// its harness needs, which so has the last word.
+pub(super) fn run_arguments(program: &Program, granted: &[String], test: &str) -> Vec<String> {
     let mut arguments = vec![program.name.to_string()];
+    arguments.extend(granted.iter().cloned());
     arguments.extend(program.protocol.run_arguments(test));
     arguments
 }

@@ -21,7 +21,7 @@ pub use run::{
     CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,
 };
 pub use suite::{
-    LabelView, LinkView, ProtocolView, SuiteSummaryView, SuiteView, TestCaseView,
+    FixturesView, LabelView, LinkView, ProtocolView, SuiteSummaryView, SuiteView, TestCaseView,
     VersionSummaryView, VersionView,
 };
 
