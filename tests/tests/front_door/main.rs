@@ -13,6 +13,7 @@ mod components;
 mod debug_info;
 mod drain;
 mod events;
+mod fixtures;
 mod full_disk;
 mod history;
 mod idempotency;
