@@ -14,7 +14,7 @@ use crate::model::{Introduction, Name};
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
 use crate::scheduler::Scheduler;
 use crate::storage::Storage;
-use crate::wasm::{Engines, Sandbox};
+use crate::wasm::{Engines, Sandbox, pack};
 
 /// How much less the scheduler of the operating system favours the threads that run guests, so that
 /// the server answers whatever they do.
@@ -128,6 +128,12 @@ impl App {
         let introduction =
             Introduction { namespace, name: name.or_else(stem), protocol: suite.protocol };
         let (version, new) = self.runner.upload(Bytes::from(bytes), introduction, None).await?;
+        if let Some(path) = &suite.fixtures {
+            let archive = pack(path, &self.config.sandbox.fixtures)
+                .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+            let put = self.runner.put_fixtures(&version.suite, version.digest, archive).await;
+            put.map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        }
         self.runner.grant(&version.suite, &suite.policy).await?;
         tracing::info!(suite = %version.suite, version = %version.digest, new, "loaded a declared suite");
         Ok(())

@@ -98,6 +98,8 @@ pub struct DeclaredSuite {
     pub name: Option<Name>,
     /// How a test program's tests are run and judged. Default: found out.
     pub protocol: Option<Protocol>,
+    /// The files that it brings along: a directory, or a tar archive. Default: those of the version before.
+    pub fixtures: Option<PathBuf>,
     /// The grant.
     #[serde(default)]
     pub policy: Policy,
@@ -298,6 +300,7 @@ fn read(
     }
     for suite in &mut config.suites {
         suite.file = base.join(&suite.file);
+        suite.fixtures = suite.fixtures.as_ref().map(|path| base.join(path));
         take_secrets(suite, base, environment)?;
         if let Err(source) = std::fs::File::open(&suite.file) {
             return Err(ConfigError::Suite { file: suite.file.clone(), source });

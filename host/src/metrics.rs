@@ -352,6 +352,7 @@ mod tests {
             repeat: 1,
             tests: vec![],
             program: None,
+            fixtures: None,
         })
     }
 

@@ -55,6 +55,7 @@ fn spec(number: u64) -> RunSpec {
         repeat: 1,
         tests: vec![test],
         program: None,
+        fixtures: None,
     }
 }
 

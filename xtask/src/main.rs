@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask guests`, `sdks`, `demo`, `test`, `deploy` and `bench`.
+//! The project's own commands: `cargo xtask guests`, `sdks`, `programs`, `demo`, `test`, `deploy` and
+//! `bench`.
 //!
 //! Needs nothing but cargo and, once, rustup for the guests' target. What each command does is in the
 //! module of its name; this file knows the command line only.
@@ -10,6 +11,7 @@ mod deploy;
 mod guests;
 mod http;
 mod programs;
+mod proof;
 mod sdks;
 mod test;
 mod workspace;
@@ -37,6 +39,8 @@ enum Command {
         /// The languages. Default: all whose tools are there
         names: Vec<String>,
     },
+    /// Run the tests of published crates and of Go's library natively and here, and compare
+    Programs(proof::Args),
     /// Build everything, start a server with the examples, run them and keep serving
     Demo(demo::Args),
     /// Build the guests and run every test; arguments go to `cargo test`
@@ -61,6 +65,7 @@ fn main() -> Result<ExitCode> {
     match args.command {
         Command::Guests => guests::build(&workspace).map(|_| ExitCode::SUCCESS),
         Command::Sdks { names } => sdks::build(&workspace, &names).map(|()| ExitCode::SUCCESS),
+        Command::Programs(args) => proof::run(&workspace, &args),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test { args } => test::run(&workspace, &args),
         Command::Deploy => deploy::run(&workspace),

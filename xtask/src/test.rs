@@ -11,12 +11,7 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<ExitCode> {
     guests::build(workspace)?;
 
-    // The tests through the front door start the real binary. It is built together with the tests,
-    // because cargo builds the dependencies of another selection of packages a second time.
-    let mut build = workspace.cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]);
-    let status = build.args(workspace.without_guests()).status().context("failed to run cargo")?;
-    ensure!(status.success(), "the tests did not build");
-
+    build(workspace)?;
     if args.is_empty() {
         // Examples in the documentation first, so that the tests proper come last.
         let examples = test(workspace, &["--doc"])?;
@@ -25,6 +20,15 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<ExitCode> {
     }
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     Ok(if test(workspace, &args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the tests and the real binary, which those through the front door start. It is built together
+/// with the tests, because cargo builds the dependencies of another selection of packages a second time.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    let mut build = workspace.cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]);
+    let status = build.args(workspace.without_guests()).status().context("failed to run cargo")?;
+    ensure!(status.success(), "the tests did not build");
+    Ok(())
 }
 
 fn test(workspace: &Workspace, args: &[&str]) -> Result<bool> {

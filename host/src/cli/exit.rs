@@ -8,7 +8,7 @@ use crate::compile::CompileError;
 use crate::config::ConfigError;
 use crate::model::{EventKind, PlanError, Run, RunStatus, TestStatus};
 use crate::runner::HeadlessError;
-use crate::wasm::DescribeError;
+use crate::wasm::{DescribeError, FixturesError, PackError};
 
 /// What a command's exit code says. The numbers are part of the interface: scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +177,7 @@ impl From<HeadlessError> for Failure {
                 Self { exit: Exit::NoTests, error: error.into() }
             }
             HeadlessError::Plan(error) => Self::usage(error),
+            HeadlessError::Fixtures(error) => error.into(),
             error => Self::platform(error),
         }
     }
@@ -198,6 +199,21 @@ impl From<DescribeError> for Failure {
             DescribeError::Host(_) | DescribeError::Busy(_) => Self::platform(error),
             error => Self::usage(error),
         }
+    }
+}
+
+impl From<FixturesError> for Failure {
+    fn from(error: FixturesError) -> Self {
+        match error {
+            FixturesError::Host(_) => Self::platform(error),
+            error => Self::usage(error),
+        }
+    }
+}
+
+impl From<PackError> for Failure {
+    fn from(error: PackError) -> Self {
+        Self::usage(error)
     }
 }
 

@@ -132,6 +132,12 @@ pub(crate) struct PolicyArgs {
     /// Set an environment variable of the suite
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair, help_heading = "Grant")]
     env: Vec<(String, String)>,
+    /// Give a test program an argument; each `--args` is one
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true, help_heading = "Grant")]
+    args: Vec<String>,
+    /// Where the suite finds its fixtures [default: /, where relative paths start]
+    #[arg(long, value_name = "PATH", help_heading = "Grant")]
+    fixtures_path: Option<String>,
     /// Set a secret; other users of this machine may see it, better use --secret-env
     #[arg(long = "secret", value_name = "NAME=VALUE", value_parser = secret, help_heading = "Grant")]
     secrets: Vec<Secret>,
@@ -161,6 +167,8 @@ impl PolicyArgs {
         policy.allow_tcp.extend(self.allow_tcp.iter().cloned());
         policy.config.extend(self.config.iter().cloned());
         policy.env.extend(self.env.iter().cloned());
+        policy.args.extend(self.args.iter().cloned());
+        policy.fixtures_path = self.fixtures_path.clone().or(policy.fixtures_path);
         policy.secrets.extend(self.secrets.iter().map(|s| (s.0.clone(), s.1.clone())));
         policy.secrets.extend(self.secrets_in(environment)?);
         Ok(policy)
@@ -169,8 +177,9 @@ impl PolicyArgs {
     /// Whether anything was said of a grant.
     pub(crate) fn is_empty(&self) -> bool {
         let lists = [self.allow_http.len(), self.allow_tcp.len(), self.config.len()];
-        let more = [self.env.len(), self.secrets.len(), self.secrets_env.len()];
-        self.policy_file.is_none() && lists.iter().chain(&more).all(|length| *length == 0)
+        let more = [self.env.len(), self.args.len(), self.secrets.len(), self.secrets_env.len()];
+        let nothing = self.policy_file.is_none() && self.fixtures_path.is_none();
+        nothing && lists.iter().chain(&more).all(|length| *length == 0)
     }
 
     fn secrets_in(&self, environment: &Environment) -> Result<BTreeMap<String, String>, Failure> {

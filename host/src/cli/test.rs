@@ -37,6 +37,7 @@ use crate::model::{Policy, Run, RunEvent};
 use crate::report::Format;
 use crate::runner::{HeadlessError, HeadlessOrder, headless};
 use crate::telemetry::{self, LogSettings};
+use crate::wasm::pack;
 
 /// How many events may wait to be shown.
 const EVENTS_AHEAD: usize = 1024;
@@ -58,6 +59,9 @@ pub(super) struct TestArgs {
     policy: PolicyArgs,
     #[command(flatten)]
     program: ProgramArgs,
+    /// Bring these files along, which the tests find at `/`: a directory, or a tar archive
+    #[arg(long, value_name = "PATH")]
+    fixtures: Option<PathBuf>,
     /// List the tests that would run, and end
     #[arg(long)]
     list: bool,
@@ -84,6 +88,8 @@ struct Session<'a> {
     config: Config,
     cache: Cache,
     policy: Policy,
+    /// The archive of its files, if it has any.
+    fixtures: Option<Bytes>,
     surroundings: &'a Surroundings,
 }
 
@@ -115,7 +121,9 @@ impl TestArgs {
         }
         let policy = self.policy.policy(&surroundings.environment)?;
         config.validate_policy(&policy).context("use the policy").map_err(Failure::usage)?;
-        let session = Session { args: &self, config, cache, policy, surroundings };
+        let fixtures = self.fixtures.as_deref();
+        let fixtures = fixtures.map(|path| pack(path, &config.sandbox.fixtures)).transpose()?;
+        let session = Session { args: &self, config, cache, policy, fixtures, surroundings };
         let interrupts = Interrupts::listen()?;
         match (self.watch, self.until_failure) {
             (true, _) => session.watch(interrupts).await,
@@ -250,6 +258,7 @@ impl Session<'_> {
             introduction: self.args.program.introduction(&self.args.file),
             request,
             policy: self.policy.clone(),
+            fixtures: self.fixtures.clone(),
             sandbox: self.config.sandbox.clone(),
             compile: self.config.compile.clone(),
             runner: self.config.runner.clone(),

@@ -23,7 +23,7 @@ use super::{header, offered, reserve};
 pub(super) const VERSION: &[&[u8]] = &[ENCODER.as_bytes(), OURS, COMMAND, REACTOR];
 
 /// The version of what is done here and in `reserve`.
-const OURS: &[u8] = b"1";
+const OURS: &[u8] = b"2";
 
 /// The version of wit-component; a test compares it with the one that is linked.
 const ENCODER: &str = "0.254.2";

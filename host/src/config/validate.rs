@@ -83,7 +83,13 @@ const AT_MOST: &[(&str, u64)] = &[
     // A deadline is kept to no better than the tick.
     ("sandbox.tick_us", 1_000_000),
     ("runner.guest_threads", 1_024),
+    // The longest path that a guest can ask for, and what it can have of names.
+    ("sandbox.fixtures.depth", MAX_PATH_BYTES / 2),
+    ("sandbox.fixtures.path_bytes", MAX_PATH_BYTES),
 ];
+
+/// The longest path of the guests' filesystem, in bytes.
+const MAX_PATH_BYTES: u64 = 4_096;
 
 /// The longest time that can be set. Far beyond it, a point in time could not be written any more.
 const YEAR_MS: u64 = 366 * 24 * 60 * 60 * 1_000;
@@ -139,6 +145,12 @@ impl Config {
             &is_set,
         )?;
         self.beside_others(&is_set)?;
+        let fixtures = &self.sandbox.fixtures;
+        at_most(
+            ("sandbox.fixtures.unpacked_bytes", fixtures.unpacked_bytes),
+            ("sandbox.fixtures.memory_bytes", fixtures.memory_bytes),
+            &is_set,
+        )?;
         for suite in &self.suites {
             self.validate_policy(&suite.policy).map_err(|invalid| Invalid {
                 key: format!("suites.policy.{} of {}", invalid.key, suite.file.display()),
@@ -199,6 +211,8 @@ impl Config {
     pub fn validate_policy(&self, policy: &Policy) -> Result<(), Invalid> {
         validate_texts(policy)?;
         let limits = self.sandbox.limits.patched(&policy.limits);
+        validate_args(policy, limits.args_bytes)?;
+        validate_fixtures_path(policy.fixtures_path())?;
         let is_set = |field: &str| sets(&policy.limits, field);
         for limit in Limit::ALL {
             let (name, number) = (limit.as_str(), limits.get(*limit));
@@ -262,6 +276,38 @@ fn validate_texts(policy: &Policy) -> Result<(), Invalid> {
             format!("{name:?} is in `config` too, which would hide it: keep one of the two"),
         ),
     }
+}
+
+/// Checks that a program can be given its arguments.
+fn validate_args(policy: &Policy, limit: u64) -> Result<(), Invalid> {
+    let invalid = |message| Err(Invalid { key: "args".to_owned(), message });
+    if let Some(arg) = policy.args.iter().find(|arg| arg.contains('\0')) {
+        return invalid(format!("the argument {arg:?} has a NUL, which would end it"));
+    }
+    match policy.args_bytes() {
+        bytes if bytes > limit => {
+            invalid(format!("they have {bytes} bytes, {limit} are allowed (limit `args_bytes`)"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a path is one at which a guest can find files.
+fn validate_fixtures_path(path: &str) -> Result<(), Invalid> {
+    let steps = || path.split('/').skip(1);
+    let problem = if !path.starts_with('/') {
+        "is not absolute: write for example `/srv/data`"
+    } else if path.len() as u64 > MAX_PATH_BYTES || path.chars().any(char::is_control) {
+        "is no path that a guest could open"
+    } else if path != "/" && steps().any(|step| matches!(step, "" | "." | "..")) {
+        "has empty steps, `.` or `..`: write it without"
+    } else if path == "/tmp" {
+        "is where the scratch directory is: choose another"
+    } else {
+        return Ok(());
+    };
+    let (key, message) = ("fixtures_path".to_owned(), format!("{path:?} {problem}"));
+    Err(Invalid { key, message })
 }
 
 /// Checks that a value that somebody set is not above its cap.
@@ -451,6 +497,13 @@ mod tests {
             (r#"{"env": {"A\u0000": "x"}}"#, "env: the name \"A\\0\" has a NUL"),
             (r#"{"env": {"A": "x\u0000"}}"#, "env: the value of \"A\" has a NUL"),
             (r#"{"config": {"": "x"}}"#, "config: a name is empty"),
+            (r#"{"args": ["a\u0000"]}"#, "args: the argument \"a\\0\" has a NUL"),
+            (r#"{"args": ["abc"], "limits": {"args_bytes": 3}}"#, "args: they have 4 bytes, 3 are"),
+            (r#"{"fixtures_path": "data"}"#, "fixtures_path: \"data\" is not absolute"),
+            (r#"{"fixtures_path": "/a/../b"}"#, "fixtures_path: \"/a/../b\" has empty steps"),
+            (r#"{"fixtures_path": "/a/"}"#, "fixtures_path: \"/a/\" has empty steps"),
+            (r#"{"fixtures_path": "/tmp"}"#, "fixtures_path: \"/tmp\" is where"),
+            (r#"{"fixtures_path": "/a\nb"}"#, "fixtures_path: \"/a\\nb\" is no path"),
             (r#"{"secrets": {"": "x"}}"#, "secrets: a name is empty"),
             (
                 r#"{"config": {"a": "x"}, "secrets": {"a": "y"}}"#,
@@ -460,7 +513,7 @@ mod tests {
             let told = told(json).unwrap_err();
             assert!(told.starts_with(words), "{told}");
         }
-        let each = r#"{"env": {"a": "x=y"}, "config": {"a=b": ""}, "secrets": {"c": "x"}}"#;
+        let each = r#"{"args": ["abc", "-v"], "fixtures_path": "/tmp/a", "env": {"a": "x=y"}, "config": {"a=b": ""}, "secrets": {"c": "x"}}"#;
         assert_eq!(told(each), Ok(()));
         let mut config = Config::default();
         let suite = r#"{"file": "a.wasm", "policy": {"env": {"A=B": "x"}}}"#;

@@ -22,7 +22,10 @@ use utoipa::ToSchema;
 use crate::compile::CompileError;
 use crate::metrics::Metrics;
 use crate::model::PlanError;
-use crate::runner::{ControlError, DescribeError, SubmitError, UploadError};
+use crate::runner::{
+    ArchiveError, ControlError, DescribeError, FixturesError, PutFixturesError, SubmitError,
+    UploadError,
+};
 use crate::storage::StorageError;
 
 /// What went wrong, in the form of RFC 9457.
@@ -371,6 +374,20 @@ impl From<UploadError> for ApiError {
                 Self::new(Kind::Conflict, format!("failed to {error}"))
             }
             UploadError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<PutFixturesError> for ApiError {
+    fn from(error: PutFixturesError) -> Self {
+        match error {
+            PutFixturesError::Archive(FixturesError::Host(cause)) => Self::internal(cause),
+            PutFixturesError::Archive(
+                error @ (FixturesError::TooLarge { .. }
+                | FixturesError::Archive(ArchiveError::TooMuch { .. })),
+            ) => Self::new(Kind::TooLarge, format!("failed to {error}")),
+            PutFixturesError::Archive(error) => Self::invalid(format!("failed to {error}")),
+            PutFixturesError::Storage(error) => error.into(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod artifacts;
 mod connections;
 mod error;
 mod extract;
+mod fixtures;
 mod head;
 mod health;
 mod idempotency;

@@ -6,7 +6,7 @@ use utoipa::openapi::OpenApi as Document;
 
 use super::HttpSettings;
 use super::error::Problem;
-use super::router::routes;
+use super::router::{Uploads, routes};
 use super::views::EventView;
 
 #[derive(OpenApi)]
@@ -33,7 +33,7 @@ pub(super) fn head() -> Document {
 
 /// The document of all routes.
 pub fn document() -> Document {
-    let (_, mut document) = routes(&HttpSettings::default(), 0).split_for_parts();
+    let (_, mut document) = routes(&HttpSettings::default(), Uploads::default()).split_for_parts();
     // axum writes a parameter that may have slashes with a star, OpenAPI without.
     let paths = std::mem::take(&mut document.paths.paths);
     let plain = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item));

@@ -7,22 +7,34 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Api, HttpSettings, artifacts, extract, health, logs, middleware, openapi, policies, reports,
-    run_events, runs, schedules, suites,
+    Api, HttpSettings, artifacts, extract, fixtures, health, logs, middleware, openapi, policies,
+    reports, run_events, runs, schedules, suites,
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
 
+/// How large what is uploaded may be.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Uploads {
+    pub(super) component_bytes: u64,
+    pub(super) archive_bytes: u64,
+}
+
 /// Every route, with its bounds on body and time.
-pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRouter<Api> {
+pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter<Api> {
     let json = Extension(BodyLimit {
         bytes: settings.body_bytes,
         setting: "http.body_bytes",
         memory: Memory::Json,
     });
     let component = Extension(BodyLimit {
-        bytes: component_bytes,
+        bytes: uploads.component_bytes,
         setting: "compile.component_bytes",
+        memory: Memory::Uploads,
+    });
+    let archive = Extension(BodyLimit {
+        bytes: uploads.archive_bytes,
+        setting: "sandbox.fixtures.archive_bytes",
         memory: Memory::Uploads,
     });
     let short = settings.request_timeout_ms;
@@ -65,8 +77,13 @@ pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRo
     let upload = OpenApiRouter::new()
         .routes(routes!(suites::upload))
         .layer(time(settings.upload_timeout_ms))
-        .layer(upload_told)
+        .layer(upload_told.clone())
         .layer(component);
+    let files = OpenApiRouter::new()
+        .routes(routes!(fixtures::read, fixtures::replace, fixtures::delete))
+        .layer(time(settings.upload_timeout_ms))
+        .layer(upload_told)
+        .layer(archive);
     let root = OpenApiRouter::new()
         .routes(routes!(openapi::read))
         .routes(routes!(health::live))
@@ -76,13 +93,17 @@ pub(super) fn routes(settings: &HttpSettings, component_bytes: u64) -> OpenApiRo
         .layer(told);
     OpenApiRouter::with_openapi(openapi::head())
         .merge(root)
-        .nest("/api/v1", quick.merge(run).merge(upload))
+        .nest("/api/v1", quick.merge(run).merge(upload).merge(files))
 }
 
 /// The routes with every layer around them.
 pub(super) fn router(api: Api, loopback: bool) -> Router {
     let config = api.app.config.clone();
-    let (routes, _) = routes(&config.http, config.compile.component_bytes).split_for_parts();
+    let uploads = Uploads {
+        component_bytes: config.compile.component_bytes,
+        archive_bytes: config.sandbox.fixtures.archive_bytes,
+    };
+    let (routes, _) = routes(&config.http, uploads).split_for_parts();
     let metrics = api.app.metrics.clone();
     middleware::around(routes.with_state(api), &config.http, metrics, loopback)
 }

@@ -72,6 +72,8 @@ limits! {
     /// Instructions of one attempt, in wasmtime's units of fuel: 10^12, many minutes of computing. 0
     /// runs the suite unmetered.
     fuel, Fuel = 1_000_000_000_000;
+    /// Bytes of the arguments that a policy gives to a program, each with the NUL behind it.
+    args_bytes, ArgsBytes = 16 * KIB;
     /// Linear memory of one attempt, in sum over its memories.
     memory_bytes, MemoryBytes = 256 * MIB;
     /// Elements of tables of one attempt, in sum over its tables.

@@ -9,6 +9,7 @@ mod attempt;
 mod attempts;
 mod choice;
 mod event;
+mod fixtures;
 mod ids;
 mod limits;
 mod plan;
@@ -29,6 +30,7 @@ pub use attempt::{
 pub use attempts::{Attempts, Round};
 pub use choice::Tags;
 pub use event::{EventKind, RunEvent};
+pub use fixtures::Fixtures;
 pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
 pub use limits::{Limit, Limits, LimitsPatch};
 pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};

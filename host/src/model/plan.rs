@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, in_words};
-use super::{Digest, Limits, Protocol, RunId, Shard, SuiteId, SuiteVersion, Tags, wrong_with_name};
+use super::{
+    Digest, Fixtures, Limits, Protocol, RunId, Shard, SuiteId, SuiteVersion, Tags, wrong_with_name,
+};
 
 /// What somebody asked for. All of it is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -171,6 +173,9 @@ pub struct RunSpec {
     /// If the version is a program that was not written for us: how its tests are run and judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Protocol>,
+    /// The files that the version brought along when the run was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixtures: Option<Fixtures>,
 }
 
 /// A test in a run.
@@ -325,6 +330,7 @@ pub fn plan(
         tests,
         request,
         program: version.program,
+        fixtures: None,
     })
 }
 

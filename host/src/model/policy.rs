@@ -26,12 +26,30 @@ pub struct Policy {
     pub allow_tcp: Vec<TcpTarget>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
+    /// Arguments of a test program, before those that its harness needs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Where the files are found that a version brings along. Default: `/`, where relative paths start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixtures_path: Option<String>,
     /// Configuration, read by the guest through `wasi:config/store`.
     pub config: BTreeMap<String, String>,
     /// Configuration that is masked wherever it would be shown. Write-only over HTTP.
     pub secrets: BTreeMap<String, String>,
     /// Limits that differ from the server's.
     pub limits: LimitsPatch,
+}
+
+impl Policy {
+    /// Where a guest finds its fixtures.
+    pub fn fixtures_path(&self) -> &str {
+        self.fixtures_path.as_deref().unwrap_or("/")
+    }
+
+    /// What the arguments come to, each with the NUL behind it.
+    pub fn args_bytes(&self) -> u64 {
+        self.args.iter().map(|arg| arg.len() as u64 + 1).sum()
+    }
 }
 
 /// Shows which secrets there are, not what they are.
@@ -41,6 +59,8 @@ impl fmt::Debug for Policy {
             .field("allow_http", &self.allow_http)
             .field("allow_tcp", &self.allow_tcp)
             .field("env", &self.env.keys())
+            .field("args", &self.args)
+            .field("fixtures_path", &self.fixtures_path)
             .field("config", &self.config)
             .field("secrets", &self.secrets.keys())
             .field("limits", &self.limits)

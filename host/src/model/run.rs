@@ -154,6 +154,9 @@ pub struct RunSummary {
     pub suite: SuiteId,
     /// The version.
     pub version: Digest,
+    /// The archive of its fixtures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixtures: Option<Digest>,
     /// How it stands.
     pub status: RunStatus,
     /// What is being tested.
@@ -421,6 +424,7 @@ impl Run {
             number: self.spec.number,
             suite: self.spec.suite.clone(),
             version: self.spec.version,
+            fixtures: self.spec.fixtures.as_ref().map(|fixtures| fixtures.digest),
             status: self.status,
             reference: self.spec.request.reference.clone(),
             initiated_by: self.spec.request.initiated_by.clone(),

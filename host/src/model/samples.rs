@@ -25,5 +25,6 @@ pub(crate) fn spec(tests: &[&str]) -> RunSpec {
         repeat: 1,
         tests: tests.iter().map(test).collect(),
         program: None,
+        fixtures: None,
     }
 }

@@ -8,6 +8,9 @@ use crate::model::{Cause, Failure, LogLine, Source, TestCase};
 
 pub(super) const LIST: [&str; 3] = ["--list", "--format", "terse"];
 
+/// The same for those with `#[ignore]`.
+pub(super) const LIST_IGNORED: [&str; 4] = ["--list", "--format", "terse", "--ignored"];
+
 /// `NAME: test` on each line, and `NAME: benchmark` for what is left out.
 pub(super) fn tests(output: &str) -> Option<Vec<TestCase>> {
     let mut tests = Vec::new();
@@ -20,6 +23,20 @@ pub(super) fn tests(output: &str) -> Option<Vec<TestCase>> {
         }
     }
     Some(tests)
+}
+
+/// Asks for tests that are ignored. They are not run, but told one after the other with their reasons.
+pub(super) fn reasons(ignored: &[&str]) -> Vec<String> {
+    ignored.iter().copied().chain(["--exact"]).map(str::to_owned).collect()
+}
+
+/// Why a test is ignored, in the answer to that.
+pub(super) fn reason(test: &str, output: &str) -> Option<String> {
+    output.lines().find_map(|line| {
+        let rest = line.strip_prefix("test ")?.strip_prefix(test)?;
+        let rest = rest.strip_prefix(" - should panic").unwrap_or(rest);
+        Some(rest.strip_prefix(" ... ignored, ")?.to_owned())
+    })
 }
 
 /// Captured output would be shown only for failures, and is lost in a panic.
@@ -145,6 +162,17 @@ mod tests {
         assert_eq!(reason("test a::b ... ignored, slow"), "slow");
         assert_eq!(reason("test a::b ... ignored"), "it is ignored");
         assert!(reason("test a::b - should panic ... ignored").contains("must panic"));
+    }
+
+    #[test]
+    fn the_reasons_of_ignored_tests_are_asked_for_together() {
+        assert_eq!(reasons(&["a", "b::c"]), ["a", "b::c", "--exact"]);
+        let told = "\nrunning 3 tests\ntest a ... ignored\ntest b::c ... ignored, slow, and more\n\
+            test d - should panic ... ignored, not yet\n\ntest result: ok. 0 passed\n";
+        let reason = |test| reason(test, told);
+        assert_eq!(reason("b::c").as_deref(), Some("slow, and more"));
+        assert_eq!(reason("d").as_deref(), Some("not yet"));
+        assert_eq!((reason("a"), reason("b")), (None, None));
     }
 
     #[test]

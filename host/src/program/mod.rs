@@ -64,6 +64,21 @@ impl Protocol {
         }
     }
 
+    /// The arguments that make the program name those of its tests that are ignored, if it can.
+    pub fn list_ignored_arguments(self) -> Option<&'static [&'static str]> {
+        (self == Self::Libtest).then_some(&libtest::LIST_IGNORED)
+    }
+
+    /// The arguments that make the program say why these tests are ignored, without running them.
+    pub fn reasons_arguments(self, ignored: &[&str]) -> Vec<String> {
+        libtest::reasons(ignored)
+    }
+
+    /// Why a test is ignored, from what the program wrote then.
+    pub fn reason(self, test: &str, output: &str) -> Option<String> {
+        libtest::reason(test, output)
+    }
+
     /// The arguments that make the program run one test.
     pub fn run_arguments(self, test: &str) -> Vec<String> {
         match self {

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::executor::{self, End, Job};
 use super::roster::{Roster, Slot, Start, Turn, Waiting};
 use super::sink::{Sink as _, StorageSink};
-use super::{Shared, SubmitError};
+use super::{Shared, SubmitError, fixtures};
 use crate::compile::Loaded;
 use crate::model::{Counts, EventKind, Policy, Run, RunId, RunStatus, TestStatus, Value};
+use crate::wasm::FixtureFiles;
 
 /// What the dispatcher is told.
 pub(super) enum Message {
@@ -216,16 +217,24 @@ async fn run_to_its_end(shared: Arc<Shared>, id: RunId, cancel: CancellationToke
     if run.cancel_requested {
         cancel.cancel();
     }
-    let prepared = match prepare(&shared, &run).await {
+    let prepared = tokio::select! {
+        biased;
+        prepared = prepare(&shared, &run) => prepared,
+        // It may wait for long. One that has begun is prepared all the same, to be torn down.
+        () = cancel.cancelled(), if run.is_untouched() => return end_as_cancelled(&sink, &run).await,
+        () = shared.stop.cancelled() => return,
+    };
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(message) => return give_up(&sink, &run, message).await,
     };
-    let (component, policy, values) = prepared;
+    let Prepared { component, policy, fixtures, values } = prepared;
     let job = Job {
         limits: Arc::new(shared.limits.patched(&policy.limits)),
         run,
         component,
         policy: Arc::new(policy),
+        fixtures,
         values,
         sandbox: shared.sandbox.clone(),
         hub: Some(Arc::clone(&shared.hub)),
@@ -241,8 +250,16 @@ async fn run_to_its_end(shared: Arc<Shared>, id: RunId, cancel: CancellationToke
     }
 }
 
-/// The component, the grant, and the values that the run's attempts have set so far.
-async fn prepare(shared: &Shared, run: &Run) -> Result<(Loaded, Policy, Vec<Value>), String> {
+/// What a run needs to start.
+struct Prepared {
+    component: Loaded,
+    policy: Policy,
+    fixtures: Option<Arc<FixtureFiles>>,
+    /// What its attempts have set so far.
+    values: Vec<Value>,
+}
+
+async fn prepare(shared: &Shared, run: &Run) -> Result<Prepared, String> {
     let digest = run.spec.version;
     let policy = shared.storage.policy(&run.spec.suite).map_err(|e| format!("failed to {e}"))?;
     let policy = policy.unwrap_or_default();
@@ -259,7 +276,8 @@ async fn prepare(shared: &Shared, run: &Run) -> Result<(Loaded, Policy, Vec<Valu
     };
     let values =
         executor::values_so_far(&shared.storage, run).map_err(|e| format!("failed to {e}"))?;
-    Ok((component, policy, values))
+    let fixtures = fixtures::of(shared, run).await?;
+    Ok(Prepared { component, policy, fixtures, values })
 }
 
 /// Ends a run that cannot be read, so that it does not stay without an owner. Its tests cannot be counted.

@@ -17,7 +17,7 @@ use crate::model::{
     TestStatus, Value, short,
 };
 use crate::storage::{Storage, StorageError};
-use crate::wasm::{AttemptOrder, Program, Sandbox};
+use crate::wasm::{AttemptOrder, FixtureFiles, Program, Sandbox};
 
 /// After so many attempts at one thing that ended in `error` one after another, it is given up: if a
 /// test takes the server down, the server must not try it for ever.
@@ -30,6 +30,8 @@ pub(super) struct Job {
     pub(super) component: Loaded,
     pub(super) policy: Arc<Policy>,
     pub(super) limits: Arc<Limits>,
+    /// The files that it brought along.
+    pub(super) fixtures: Option<Arc<FixtureFiles>>,
     /// What its attempts have set so far.
     pub(super) values: Vec<Value>,
     pub(super) sandbox: Sandbox,
@@ -88,6 +90,7 @@ pub(super) async fn execute(job: Job, sink: &impl Sink) -> End {
         component: job.component,
         policy: job.policy,
         limits: job.limits,
+        fixtures: job.fixtures,
         sandbox: job.sandbox,
         hub: job.hub,
         teardown_timeout: job.teardown_timeout,
@@ -112,6 +115,7 @@ struct Execution<'a, S> {
     component: Loaded,
     policy: Arc<Policy>,
     limits: Arc<Limits>,
+    fixtures: Option<Arc<FixtureFiles>>,
     sandbox: Sandbox,
     hub: Option<Arc<Hub>>,
     teardown_timeout: Duration,
@@ -409,6 +413,7 @@ impl<S: Sink> Execution<'_, S> {
             number,
             policy: Arc::clone(&self.policy),
             limits: Arc::clone(&self.limits),
+            fixtures: self.fixtures.clone(),
             params: Arc::clone(&self.params),
             values,
             timeout,

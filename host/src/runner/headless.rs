@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{self, End, Job};
+use super::fixtures::measured;
 use super::sink::Sink;
 use crate::compile::{CompileError, CompileSettings, Compiler};
 use crate::metrics::Metrics;
@@ -17,7 +18,7 @@ use crate::model::{
     SuiteVersion, plan,
 };
 use crate::storage::StorageError;
-use crate::wasm::{DescribeError, Engines, Sandbox, SandboxSettings};
+use crate::wasm::{DescribeError, Engines, FixturesError, Sandbox, SandboxSettings};
 
 use super::RunnerSettings;
 
@@ -31,6 +32,8 @@ pub struct HeadlessOrder {
     pub request: RunRequest,
     /// What it is granted.
     pub policy: Policy,
+    /// An archive of the files that it brings along.
+    pub fixtures: Option<Bytes>,
     /// The sandbox's settings.
     pub sandbox: SandboxSettings,
     /// The compiler's settings.
@@ -54,6 +57,9 @@ pub enum HeadlessError {
     /// It did not say well what it is.
     #[error(transparent)]
     Describe(#[from] DescribeError),
+    /// There is something wrong with the files that it brings along.
+    #[error(transparent)]
+    Fixtures(#[from] FixturesError),
     /// The request asks for what cannot be.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -94,7 +100,13 @@ pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
     };
     let id = RunId::new();
     let now = jiff::Timestamp::now();
-    let spec = plan(&version, order.request, &order.runner.bounds, &limits, id, 1, now)?;
+    let mut spec = plan(&version, order.request, &order.runner.bounds, &limits, id, 1, now)?;
+    let mut fixtures = None;
+    if let Some(archive) = order.fixtures {
+        let known = measured(&sandbox, &archive).await?;
+        fixtures = Some(sandbox.take_fixtures(&known, async { Ok(archive) }).await?);
+        spec.fixtures = Some(known);
+    }
     let sink = ChannelSink { events: order.events, run: Mutex::new(Run::new(spec.clone())) };
     sink.send(EventKind::RunQueued { spec: Box::new(spec.clone()) }).await;
     let job = Job {
@@ -102,6 +114,7 @@ pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
         component: loaded,
         policy: Arc::new(order.policy),
         limits: Arc::new(limits),
+        fixtures,
         values: Vec::new(),
         sandbox,
         hub: None,

@@ -8,6 +8,7 @@
 
 mod dispatcher;
 mod executor;
+mod fixtures;
 mod headless;
 mod hub;
 mod roster;
@@ -23,10 +24,11 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+pub use self::fixtures::PutFixturesError;
 pub use self::headless::{HeadlessError, HeadlessOrder, headless};
 pub use self::hub::{Hub, LiveLine};
 pub use self::upload::UploadError;
-pub use crate::wasm::DescribeError;
+pub use crate::wasm::{ArchiveError, DescribeError, FixturesError};
 
 use self::dispatcher::{Dispatcher, Message};
 use crate::compile::Compiler;
@@ -273,6 +275,7 @@ impl Runner {
             .inspect_err(|error| self.count_refusal(error))?;
         let slot = self.reserve()?;
         spec.number = storage.next_run_number(&suite)?;
+        spec.fixtures = storage.fixtures(&suite, &spec.version)?;
         let queued = EventKind::RunQueued { spec: Box::new(spec) };
         let runner = self.clone();
         to_its_end(async move {

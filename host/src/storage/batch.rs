@@ -192,7 +192,10 @@ impl Batch {
             let is_unfinished = |run: &RunSummary| i64::from(!run.status.is_terminal());
             let more = is_unfinished(&touched.now.summary) - before.map_or(0, is_unfinished);
             if more != 0 {
-                *self.components.entry(touched.now.summary.version).or_default() += more;
+                let RunSummary { version, fixtures, .. } = &touched.now.summary;
+                for digest in [Some(version), fixtures.as_ref()].into_iter().flatten() {
+                    *self.components.entry(*digest).or_default() += more;
+                }
             }
             if before != Some(&touched.now.summary) {
                 stage_summary(&mut self.writes, before, &touched.now.summary)?;

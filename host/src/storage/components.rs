@@ -1,5 +1,5 @@
-//! Which components are needed: those of stored versions, and those of runs that have not ended. The file of
-//! any other is removed.
+//! Which components and archives of fixtures are needed: those of stored versions, and those of runs that
+//! have not ended. The file of any other is removed.
 //!
 //! All of this happens in the committing thread. It removes a file when what named it last is durably gone,
 //! and writes the file of what it is about to store even if somebody has just found it there. So an upload
@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use super::blobs::Blobs;
 use super::durable::Database;
-use super::{StorageError, keys, runs};
-use crate::model::Digest;
+use super::{StorageError, keys, record, runs};
+use crate::model::{Digest, Fixtures};
 
 /// How many more need a component after a batch, or, negative, how many fewer.
 pub(super) type Changes = HashMap<Digest, i64>;
@@ -29,12 +29,18 @@ impl Users {
                 *users.entry(digest).or_default() += 1;
             }
         }
+        for record in database.scan(keys::FIXTURES).values() {
+            let fixtures: Fixtures = record::decode(&record?)?;
+            *users.entry(fixtures.digest).or_default() += 1;
+        }
         for key in database.scan(keys::UNFINISHED).keys() {
             let Some(run) = keys::read_unfinished(&key?[keys::UNFINISHED.len()..]) else {
                 continue;
             };
             if let Some(summary) = runs::summary(database, run)? {
-                *users.entry(summary.version).or_default() += 1;
+                for digest in [Some(summary.version), summary.fixtures].into_iter().flatten() {
+                    *users.entry(digest).or_default() += 1;
+                }
             }
         }
         files.keep_only(|digest| users.contains_key(digest))?;

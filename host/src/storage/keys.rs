@@ -8,6 +8,7 @@
 //! | `+` | key of a value, number (u32) | the part of a value that did not fit (see `values`) |
 //! | `v` | suite, digest | version |
 //! | `V` | suite, inverted time, digest | |
+//! | `f` | suite, digest of the version | fixtures |
 //! | `S` | inverted time of the newest version, suite | |
 //! | `p` | suite | policy |
 //! | `n` | suite | the highest run number |
@@ -64,6 +65,13 @@ pub(super) fn version(suite: &SuiteId, digest: &Digest) -> Vec<u8> {
 /// The digest at the end of a version's key.
 pub(super) fn read_version(key: &[u8]) -> Option<Digest> {
     Some(Digest::from_bytes(*key.last_chunk()?))
+}
+
+/// The start of the keys of all fixtures.
+pub(super) const FIXTURES: &[u8] = b"f";
+
+pub(super) fn fixtures(suite: &SuiteId, version: &Digest) -> Vec<u8> {
+    [of_suite(FIXTURES, suite).as_slice(), version.as_bytes()].concat()
 }
 
 /// The start of the keys of a suite's versions, newest first.

@@ -21,7 +21,7 @@ use super::components::Users;
 use super::health::State;
 use super::idempotency::Keys;
 use super::message::{Change, ChangeReply, EventReply, Message};
-use super::{OnStored, Shared, StorageError, schedules, suites};
+use super::{OnStored, Shared, StorageError, fixtures, schedules, suites};
 use crate::model::SuiteVersion;
 
 /// The most messages in one batch, so that those who came first do not wait for all who came after. Not
@@ -209,6 +209,10 @@ impl Ledger {
                 Message::Change(Change::PutVersion { version, component, .. }, _) => {
                     self.shared.components.put(&version.digest, component)?;
                 }
+                Message::Change(
+                    Change::PutFixtures { fixtures: Some((fixtures, archive)), .. },
+                    _,
+                ) => self.shared.components.put(&fixtures.digest, archive)?,
                 Message::Change(..) | Message::Close => {}
             }
         }
@@ -252,7 +256,9 @@ impl Ledger {
                 if let Some(key) = &key {
                     batch.check_key(&self.shared, key)?;
                 }
-                let new = suites::stage_version(database, &mut batch.writes, &version)?;
+                let (new, inherited) =
+                    suites::stage_version(database, &mut batch.writes, &version)?;
+                inherited.into_iter().for_each(|fixtures| batch.needs(fixtures.digest, 1));
                 let SuiteVersion { suite, digest: version, .. } = *version;
                 batch.needs(version, i64::from(new));
                 if let Some(key) = key {
@@ -263,6 +269,14 @@ impl Ledger {
             Change::PutPolicy { suite, before, policy } => {
                 let writes = &mut batch.writes;
                 suites::stage_policy(database, writes, &suite, before.as_deref(), &policy)
+            }
+            Change::PutFixtures { suite, version, fixtures: given } => {
+                let given = given.as_ref().map(|(fixtures, _)| fixtures.as_ref());
+                let writes = &mut batch.writes;
+                let before = fixtures::stage(database, writes, &suite, &version, given)?;
+                given.into_iter().for_each(|given| batch.needs(given.digest, 1));
+                before.iter().for_each(|before| batch.needs(before.digest, -1));
+                Ok(before.is_some())
             }
             Change::Delete { suite } => {
                 let mut gone = Vec::new();

@@ -9,7 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::schedules::Dealt;
 use super::{IdempotencyKey, StorageError, keys, record, runs};
 use crate::model::{
-    AttemptDetail, Digest, EventKind, Name, Policy, RunEvent, RunId, SuiteId, SuiteVersion,
+    AttemptDetail, Digest, EventKind, Fixtures, Name, Policy, RunEvent, RunId, SuiteId,
+    SuiteVersion,
 };
 
 /// Lines of log and other items from which on the detail of an attempt counts as large. Not a setting: it
@@ -59,6 +60,7 @@ pub(super) struct Append {
 pub(super) enum Change {
     PutVersion { version: Box<SuiteVersion>, component: Bytes, key: Option<IdempotencyKey> },
     PutPolicy { suite: SuiteId, before: Option<Box<Policy>>, policy: Vec<u8> },
+    PutFixtures { suite: SuiteId, version: Digest, fixtures: Option<(Box<Fixtures>, Bytes)> },
     Delete { suite: SuiteId },
     PutSchedule { dealt: Box<Dealt>, key: Option<IdempotencyKey> },
     DeleteSchedule { schedule: Name },
@@ -131,7 +133,9 @@ impl Change {
     pub(super) fn subject(&self) -> Subject {
         match self {
             Self::PutVersion { version, .. } => Subject::Suite(version.suite.clone()),
-            Self::PutPolicy { suite, .. } | Self::Delete { suite } => Subject::Suite(suite.clone()),
+            Self::PutPolicy { suite, .. }
+            | Self::PutFixtures { suite, .. }
+            | Self::Delete { suite } => Subject::Suite(suite.clone()),
             Self::PutSchedule { dealt, .. } => Subject::Schedule(dealt.schedule.name.clone()),
             Self::DeleteSchedule { schedule } => Subject::Schedule(schedule.clone()),
         }
@@ -172,6 +176,9 @@ impl Message {
             Self::Append(append, _) => append.bytes(),
             Self::Change(Change::PutVersion { component, .. }, _) => component.len(),
             Self::Change(Change::PutPolicy { policy, .. }, _) => policy.len(),
+            Self::Change(Change::PutFixtures { fixtures, .. }, _) => {
+                fixtures.as_ref().map_or(0, |(_, archive)| archive.len())
+            }
             Self::Change(_, _) | Self::Close => 0,
         }
     }

@@ -9,8 +9,8 @@
 //! | `record`, `values` | how a record becomes bytes, and bytes become small values |
 //! | `durable` | sled, opened and flushed so that it holds |
 //! | `blobs` | components and artifacts as files |
-//! | `components` | which components are needed |
-//! | `suites`, `runs`, `idempotency`, `numbers` | one kind of record each |
+//! | `components` | which components and archives are needed |
+//! | `suites`, `fixtures`, `runs`, `schedules`, `idempotency`, `numbers` | one kind of record each |
 //! | `cursor` | lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
@@ -25,6 +25,7 @@ mod components;
 mod cursor;
 mod durable;
 mod error;
+mod fixtures;
 mod health;
 mod idempotency;
 mod keys;
@@ -405,7 +406,7 @@ impl Storage {
         answer.await.map_err(|_| StorageError::Broken("the committing thread panicked".into()))?
     }
 
-    /// A component's bytes.
+    /// A component's or an archive's bytes.
     pub async fn component(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
         let digest = *digest;
         self.read_file(move |shared| match shared.components.get(&digest)? {

@@ -4,8 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::durable::Database;
-use super::{Page, Paged, Storage, StorageError, cursor, keys, record, values};
-use crate::model::{Digest, Policy, SuiteId, SuiteVersion};
+use super::{Page, Paged, Storage, StorageError, cursor, fixtures, keys, record, values};
+use crate::model::{Digest, Fixtures, Policy, SuiteId, SuiteVersion};
 
 impl Storage {
     /// One version of a suite.
@@ -80,7 +80,7 @@ pub(super) fn stage_version(
     database: &Database,
     batch: &mut sled::Batch,
     version: &SuiteVersion,
-) -> Result<bool, StorageError> {
+) -> Result<(bool, Option<Fixtures>), StorageError> {
     let suite = &version.suite;
     let key = keys::version(suite, &version.digest);
     let new = database.get_raw(&key)?.is_none();
@@ -90,6 +90,10 @@ pub(super) fn stage_version(
         batch.remove(place);
     }
     let newest = newest(database, suite)?;
+    let mut inherited = None;
+    if let Some((_, before)) = newest.filter(|_| new) {
+        inherited = fixtures::stage_inherited(database, batch, suite, &before, &version.digest)?;
+    }
     // The last upload is the newest, even if the clock was set back since the one before.
     let now = Timestamp::now();
     let at = newest.map_or(now, |(before, _)| {
@@ -100,7 +104,7 @@ pub(super) fn stage_version(
     }
     batch.insert(keys::version_at(suite, at, &version.digest), &[]);
     batch.insert(keys::suite_at(at, suite), &[]);
-    Ok(new)
+    Ok((new, inherited))
 }
 
 /// The key that puts a version in its place in the list of its suite's versions.
@@ -167,6 +171,8 @@ pub(super) fn stage_removal(
         if let Some((_, digest)) = keys::read_version_at(&key[start.len()..]) {
             values::remove(database, batch, &keys::version(suite, &digest))?;
             gone(digest);
+            let fixtures = fixtures::stage_removal(database, batch, suite, &digest)?;
+            fixtures.into_iter().for_each(|fixtures| gone(fixtures.digest));
         }
         batch.remove(key);
     }

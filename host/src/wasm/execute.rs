@@ -15,7 +15,8 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 use super::bindings::tests::SuiteDescription;
 use super::context::{self, ContextCtx, Record};
 use super::deadline::SharedDeadline;
-use super::fs::FsCtx;
+use super::fixtures::FixtureFiles;
+use super::fs::{FsCtx, Mount};
 use super::http::{HttpCtx, HttpShared};
 use super::limits::{LimitsHit, ResourceCounter};
 use super::log::{FinishedLog, Live, Log, Stdio};
@@ -45,6 +46,8 @@ pub(super) struct Terms {
     pub(super) live: Option<mpsc::Sender<LogLine>>,
     /// What is left out of the lines that `live` gets.
     pub(super) mark: Option<char>,
+    /// What it brought along.
+    pub(super) fixtures: Option<Arc<FixtureFiles>>,
 }
 
 /// What all calls share.
@@ -196,6 +199,8 @@ fn state(host: &Host, terms: &Terms, shares: &Shares, tcp: TcpCtx) -> State {
     let log = Log::new(limits, policy.clone(), values.clone(), live, hits.clone());
     let mut wasi = WasiCtxBuilder::new();
     wasi.stdout(log.stream(Stdio::Stdout)).stderr(log.stream(Stdio::Stderr));
+    let fixtures = terms.fixtures.clone();
+    let fixtures = fixtures.map(|files| Mount { path: policy.fixtures_path().to_owned(), files });
     for (name, value) in &policy.env {
         wasi.env(name, value);
     }
@@ -216,7 +221,7 @@ fn state(host: &Host, terms: &Terms, shares: &Shares, tcp: TcpCtx) -> State {
         table,
         config: ConfigCtx::new(policy.clone(), params.clone()),
         random: RandomCtx::new(limits, hits.clone()),
-        fs: FsCtx::new(limits, hits.clone()),
+        fs: FsCtx::new(limits, fixtures, hits.clone()),
         http: HttpCtx::new(host.http.clone(), policy.clone(), traffic.clone(), deadline.clone()),
         tcp,
         context: ContextCtx::new(context, log, deadline.clone(), hits.clone()),

@@ -12,6 +12,7 @@
 //! | `bindings`, `convert` | the WIT world as Rust, and its types as the model's |
 //! | `context`, `log`, `random`, `fs`, `http`, `tcp` | what a guest may call, one capability each |
 //! | `traffic`, `address` | what HTTP and TCP share: record, bounds, where names lead |
+//! | `fixtures` | the files that runs bring along, unpacked once for all |
 //! | `limits`, `deadline`, `room` | bounds on memory, tables, instances; on time; on all attempts together |
 //! | `secrets` | masks secrets in every text that leaves |
 //! | `trap`, `panic` | why a guest did not return, in words |
@@ -26,6 +27,7 @@ mod convert;
 mod deadline;
 mod engine;
 mod execute;
+mod fixtures;
 mod fs;
 mod http;
 mod limits;
@@ -46,7 +48,9 @@ mod verdict;
 
 pub(crate) use engine::refused_by_pools;
 pub use engine::{EngineError, Engines, config};
-pub use settings::SandboxSettings;
+pub use fixtures::{FixtureFiles, FixturesError};
+pub use fs::{ArchiveError, FixtureContents, PackError, pack};
+pub use settings::{FixtureSettings, SandboxSettings};
 pub use suite::{AttemptOrder, DescribeError, Described, Program, Sandbox, SandboxError};
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Test programs that were never written for us: asks one for its tests, by the protocol that is given
 //! or the one that it turns out to have. What its words mean is in `crate::program`.
 
+use std::collections::BTreeSet;
+
 use super::execute::{Answer, Call, Ending, Execution};
 use super::suite::{DescribeError, Described, Program, Sandbox};
 use super::verdict;
@@ -12,6 +14,12 @@ use crate::model::{
 
 /// Beside a test's name, what stands on a line of a list.
 const LINE_EXTRA_BYTES: usize = 32;
+
+/// How much of names a program is asked the reasons for at once. Of more tests, the reason is not shown.
+const REASONS_BYTES: usize = 8 << 10;
+
+/// What Rust calls tests that are disabled.
+const IGNORED: &str = "ignored";
 
 /// What Go says of its language.
 const GO: &str = "Go";
@@ -36,9 +44,11 @@ pub(super) async fn describe(
     Ok(Described { namespace: None, name, description, program: Some(protocol) })
 }
 
-/// The arguments with which a program runs one test, its own name first.
-pub(super) fn run_arguments(program: &Program, test: &str) -> Vec<String> {
+/// The arguments with which a program runs one test: its own name, what it is granted, and last what
+/// its harness needs, which so has the last word.
+pub(super) fn run_arguments(program: &Program, granted: &[String], test: &str) -> Vec<String> {
     let mut arguments = vec![program.name.to_string()];
+    arguments.extend(granted.iter().cloned());
     arguments.extend(program.protocol.run_arguments(test));
     arguments
 }
@@ -81,8 +91,65 @@ impl Asked<'_> {
         if !matches!(execution.ending, Ending::Returned(Answer::Done)) {
             return Err(verdict::of_describe(&mut execution));
         }
-        listed(protocol, name, &execution)
+        let mut tests = listed(protocol, name, &execution)?;
+        if let Some(arguments) = protocol.list_ignored_arguments().filter(|_| !tests.is_empty()) {
+            self.mark_ignored(protocol, arguments, &mut tests).await?;
+        }
+        Ok(tests)
     }
+
+    /// Disables the tests that the program itself would skip, with its reasons. Where it does not say
+    /// clearly which these are, it skips them when they are run.
+    async fn mark_ignored(
+        &self,
+        protocol: Protocol,
+        arguments: &[&str],
+        tests: &mut [TestCase],
+    ) -> Result<(), DescribeError> {
+        let limits = limits_of_list(self.sandbox.limits());
+        let arguments = arguments.iter().map(|it| (*it).to_owned());
+        let Some(output) = self.output(arguments, limits).await? else { return Ok(()) };
+        let listed = protocol.tests(self.name.as_str(), &output).unwrap_or_default();
+        let ignored: BTreeSet<_> = listed.iter().map(|test| test.name.as_str()).collect();
+        // A harness that does not know of ignored tests lists all of them again.
+        if ignored.is_empty() || tests.iter().all(|test| ignored.contains(test.name.as_str())) {
+            return Ok(());
+        }
+        let names: Vec<_> = ignored.iter().copied().collect();
+        let bytes: usize = names.iter().map(|name| name.len() + 1).sum();
+        let mut told = None;
+        if bytes <= REASONS_BYTES {
+            let arguments = protocol.reasons_arguments(&names).into_iter();
+            told = self.output(arguments, self.sandbox.limits().clone()).await?;
+        }
+        let told = told.unwrap_or_default();
+        for test in tests.iter_mut().filter(|test| ignored.contains(test.name.as_str())) {
+            let reason = protocol.reason(&test.name, &told);
+            let reason = reason.map(|reason| format!("{IGNORED}: {reason}"));
+            test.disabled = Some(reason.unwrap_or_else(|| IGNORED.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// What the program writes with these arguments; none if it does not end well.
+    async fn output(
+        &self,
+        arguments: impl Iterator<Item = String>,
+        limits: Limits,
+    ) -> Result<Option<String>, DescribeError> {
+        let call = Call::List(std::iter::once(self.name.to_string()).chain(arguments).collect());
+        let execution = self.sandbox.ask(self.component, call, limits).await?;
+        let ended = matches!(execution.ending, Ending::Returned(Answer::Done));
+        Ok((ended && execution.log.dropped_bytes == 0).then(|| stdout(&execution)))
+    }
+}
+
+/// What it wrote to its standard output.
+fn stdout(execution: &Execution) -> String {
+    // Behind the host's remark that lines were dropped comes only the end.
+    let lines = execution.log.lines.iter().take_while(|line| line.source != Source::Host);
+    let lines = lines.filter(|line| line.source == Source::Stdout);
+    lines.flat_map(|line| [line.text.as_str(), "\n"]).collect()
 }
 
 /// A list has as many lines as there may be tests, each as long as a name may be.
@@ -98,12 +165,7 @@ fn listed(
     name: &str,
     execution: &Execution,
 ) -> Result<Vec<TestCase>, DescribeError> {
-    let log = &execution.log;
-    // Behind the host's remark that lines were dropped comes only the end.
-    let lines = log.lines.iter().take_while(|line| line.source != Source::Host);
-    let lines = lines.filter(|line| line.source == Source::Stdout);
-    let text: String = lines.flat_map(|line| [line.text.as_str(), "\n"]).collect();
-    let Some(tests) = protocol.tests(name, &text) else {
+    let Some(tests) = protocol.tests(name, &stdout(execution)) else {
         let message = if execution.hits.was_hit(Limit::LogLineBytes) {
             let most = SuiteDescription::MAX_TEST_NAME_BYTES;
             format!("did not list its tests as {protocol} does in names of at most {most} bytes")
@@ -112,7 +174,7 @@ fn listed(
         };
         return Err(DescribeError::Guest(message));
     };
-    if log.dropped_bytes > 0 {
+    if execution.log.dropped_bytes > 0 {
         // At least as many: of the rest nothing is known.
         let (found, limit) = (tests.len(), execution.limits.tests);
         return Err(InvalidDescription::TooManyTests { found, limit }.into());

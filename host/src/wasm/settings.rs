@@ -25,6 +25,8 @@ pub struct SandboxSettings {
     pub tick_us: u64,
     /// The limits of an attempt whose suite's policy sets none.
     pub limits: Limits,
+    /// The files that suites bring along.
+    pub fixtures: FixtureSettings,
     /// How long `describe` may take, in milliseconds: 5 s.
     pub describe_timeout_ms: u64,
     /// Names looked up at the same time, for all attempts together; more wait. Each takes a thread for
@@ -72,6 +74,7 @@ impl Default for SandboxSettings {
             slot_wait_ms: 60_000,
             tick_us: 250,
             limits: Limits::default(),
+            fixtures: FixtureSettings::default(),
             describe_timeout_ms: 5_000,
             concurrent_lookups: 32,
             tcp_lookup_ms: 5_000,
@@ -86,6 +89,39 @@ impl Default for SandboxSettings {
             stack_keep_resident_bytes: 64 << 10,
             unused_warm_slots: 16,
             prepared_suites: 32,
+        }
+    }
+}
+
+/// What the files may be that suites bring along. They live in the server's memory while a run is under
+/// way. The `[sandbox.fixtures]` table of `handoff.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FixtureSettings {
+    /// The largest archive, as it is sent, in bytes: 64 MiB.
+    pub archive_bytes: u64,
+    /// The most bytes that the files of one archive may have: 256 MiB.
+    pub unpacked_bytes: u64,
+    /// The most files and directories in one archive: 10,000.
+    pub files: u64,
+    /// The longest path in an archive, in bytes: 1,024.
+    pub path_bytes: u64,
+    /// How deep files may lie: 32 steps, their own name included.
+    pub depth: u64,
+    /// Memory of all files of runs that are under way, in bytes: 1 GiB. Those of one archive count once,
+    /// however many runs have it. A run whose files find no room waits for it, up to its own deadline.
+    pub memory_bytes: u64,
+}
+
+impl Default for FixtureSettings {
+    fn default() -> Self {
+        Self {
+            archive_bytes: 64 << 20,
+            unpacked_bytes: 256 << 20,
+            files: 10_000,
+            path_bytes: 1_024,
+            depth: 32,
+            memory_bytes: 1 << 30,
         }
     }
 }

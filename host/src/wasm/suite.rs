@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::address::Resolver;
 use super::execute::{Answer, Call, Ending, Execution, Host, Terms, execute};
+use super::fixtures::{FixtureFiles, FixturesError, Shelf};
+use super::fs::FixtureContents;
 use super::http::HttpShared;
 use super::prepared::{Linked, Prepared, PreparedSuites};
 use super::room::{Room, Rooms};
@@ -20,8 +23,8 @@ use super::{Engines, SandboxSettings, convert, program, verdict};
 use crate::compile::Loaded;
 use crate::metrics::Metrics;
 use crate::model::{
-    Attempt, AttemptDetail, Cause, Introduction, InvalidDescription, Limit, Limits, LogLine, Name,
-    Policy, Protocol, Stage, SuiteDescription, TestStatus, Value,
+    Attempt, AttemptDetail, Cause, Fixtures, Introduction, InvalidDescription, Limit, Limits,
+    LogLine, Name, Policy, Protocol, Stage, SuiteDescription, TestStatus, Value,
 };
 
 /// Runs suites. Cheap to clone.
@@ -33,6 +36,7 @@ struct Inner {
     host: Arc<Host>,
     prepared: PreparedSuites,
     rooms: Rooms,
+    shelf: Shelf,
 }
 
 /// Why there is no sandbox.
@@ -105,6 +109,8 @@ pub struct AttemptOrder {
     pub policy: Arc<Policy>,
     /// The server's limits with the policy's patch applied.
     pub limits: Arc<Limits>,
+    /// The files that it brought along.
+    pub fixtures: Option<Arc<FixtureFiles>>,
     /// The run's parameters.
     pub params: Arc<BTreeMap<String, String>>,
     /// Values set so far in this run.
@@ -151,8 +157,9 @@ impl Sandbox {
             .map_err(|error| SandboxError::Tls(Box::new(error)))?;
         let largest_memory = settings.max_memory_bytes.min(settings.memory_in_all());
         let rooms = Rooms::new(&settings, metrics.clone());
+        let shelf = Shelf::new(settings.fixtures.clone(), metrics.clone());
         let host = Arc::new(Host { engines, http, metrics, largest_memory });
-        Ok(Self(Arc::new(Inner { settings, host, prepared, rooms })))
+        Ok(Self(Arc::new(Inner { settings, host, prepared, rooms, shelf })))
     }
 
     /// Asks the component what it is: under a short deadline, and without network, parameters and
@@ -219,6 +226,7 @@ impl Sandbox {
             cancel: CancellationToken::new(),
             live: None,
             mark: None,
+            fixtures: None,
         };
         let execution = self.run(prepared, room, terms).await.map_err(DescribeError::Host)?;
         let metrics = &inner.host.metrics;
@@ -228,6 +236,21 @@ impl Sandbox {
         let hit = Limit::ALL.iter().filter(|limit| execution.hits.was_hit(**limit));
         hit.for_each(|limit| metrics.limit_hit(*limit));
         Ok(execution)
+    }
+
+    /// Reads an archive of fixtures and says what is in it.
+    pub async fn measure_fixtures(&self, archive: Bytes) -> Result<FixtureContents, FixturesError> {
+        self.0.shelf.measure(archive).await
+    }
+
+    /// The files of a run, for as long as it is under way. Waits until there is room for them. `archive` is
+    /// asked for if no other run has the same.
+    pub async fn take_fixtures(
+        &self,
+        fixtures: &Fixtures,
+        archive: impl Future<Output = Result<Bytes, String>>,
+    ) -> Result<Arc<FixtureFiles>, FixturesError> {
+        self.0.shelf.take(fixtures, archive).await
     }
 
     /// The bounds on a description.
@@ -348,7 +371,9 @@ fn judge(order: &AttemptOrder) -> Option<Judge> {
 fn terms(order: AttemptOrder) -> Terms {
     let mark = order.program.as_ref().and_then(|program| program.protocol.mark());
     let call = match (&order.program, order.stage) {
-        (Some(program), Stage::Test(test)) => Call::Program(program::run_arguments(program, &test)),
+        (Some(program), Stage::Test(test)) => {
+            Call::Program(program::run_arguments(program, &order.policy.args, &test))
+        }
         (_, stage) => Call::Stage(stage),
     };
     Terms {
@@ -362,6 +387,7 @@ fn terms(order: AttemptOrder) -> Terms {
         values: order.values,
         timeout: order.timeout,
         not_after: order.not_after,
+        fixtures: order.fixtures,
         cancel: order.cancel,
         live: order.live,
     }

@@ -53,6 +53,22 @@ func TestTakesAllMemory(t *testing.T) {
 	}
 }
 
+func TestReadsTestdata(t *testing.T) {
+	stock, err := os.ReadFile("testdata/stock.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(stock) != "3 apples\n" {
+		t.Errorf("got %q", stock)
+	}
+	if err := os.WriteFile("testdata/stock.txt", nil, 0o644); err == nil {
+		t.Error("it was changed")
+	}
+	if err := os.WriteFile(t.TempDir()+"/stock.txt", stock, 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
 func BenchmarkNothing(b *testing.B) {}
 
 func FuzzNothing(f *testing.F) {}

@@ -74,8 +74,24 @@ mod tests {
     #[test]
     fn sees_its_name_and_environment() {
         assert_eq!(std::env::args().next().as_deref(), Some("shop"));
+        println!("called with {:?}", std::env::args().skip(1).collect::<Vec<_>>());
         println!("COLOUR is {:?}", std::env::var("COLOUR"));
         std::fs::write("/tmp/a", "scratch").expect("/tmp can be written to");
+    }
+
+    /// By relative paths, as crates have them.
+    #[test]
+    fn reads_its_fixtures() {
+        let stock = std::fs::read_to_string("tests/data/stock.txt").expect("the stock is there");
+        assert_eq!(stock, "3 apples\n");
+        let mut names: Vec<_> = std::fs::read_dir("tests/data")
+            .expect("it is a directory")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["empty", "stock.txt"]);
+        std::fs::write("tests/data/stock.txt", "none").expect_err("nothing can be written");
+        std::fs::write("/tmp/stock.txt", "none").expect("but there");
     }
 
     /// Passes alone; every test is alone in its program.

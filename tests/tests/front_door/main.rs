@@ -18,6 +18,7 @@ mod deletion;
 mod docs;
 mod drain;
 mod events;
+mod fixtures;
 mod full_disk;
 mod github;
 mod heads;

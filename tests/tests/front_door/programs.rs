@@ -7,7 +7,7 @@ use handoff_tests::{
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::results::{array, assert_says, attempt, lines, only, run_of, test, text};
+use crate::results::{array, assert_says, attempt, lines, metric, only, run_of, test, text};
 
 /// Uploads a program with these things said of it.
 async fn brought(client: &Client, program: Vec<u8>, said: &[(&str, &str)]) -> Answer {
@@ -29,9 +29,13 @@ type Case = (&'static str, &'static str, Option<&'static str>, &'static str);
 #[track_caller]
 fn assert_ends(run: &Value, cases: &[Case]) {
     for (name, status, cause, message) in cases {
+        assert_eq!(test(run, name)["status"], *status, "{name}");
+        if array(&test(run, name)["attempts"]).is_empty() {
+            assert_eq!(test(run, name)["reason"], *message, "{name} was not run");
+            continue;
+        }
         let attempt = attempt(run, name);
         assert_eq!(attempt["status"], *status, "{name}: {attempt:#}");
-        assert_eq!(test(run, name)["status"], *status, "{name}");
         assert_eq!(attempt["cause"], json!(cause), "{name}: {attempt:#}");
         assert_says(attempt["message"].as_str().unwrap_or_default(), &[message]);
     }
@@ -41,7 +45,7 @@ const LIBTEST: &[Case] = &[
     ("tests::passes", "passed", None, ""),
     ("tests::panics", "failed", Some("panic"), "sums\n  left: 2\n right: 3"),
     ("tests::returns_an_error", "failed", Some("assertion"), "no stock"),
-    ("tests::is_ignored", "skipped", None, "takes long"),
+    ("tests::is_ignored", "skipped", None, "disabled: ignored: takes long"),
     ("tests::should_panic", "skipped", None, "must panic"),
     ("tests::exits_in_the_middle", "failed", Some("exit"), "exit code 0 in the middle"),
     ("tests::exits_with_3", "failed", Some("exit"), "in the middle of the test"),
@@ -49,6 +53,7 @@ const LIBTEST: &[Case] = &[
     ("tests::takes_all_memory", "failed", Some("memory"), "memory_bytes"),
     ("tests::overflows_its_stack", "failed", Some("trap"), "its stack of 512 KiB overflowed"),
     ("tests::sees_its_name_and_environment", "passed", None, ""),
+    ("tests::reads_its_fixtures", "failed", Some("panic"), "the stock is there"),
     ("tests::is_the_only_one", "passed", None, ""),
 ];
 
@@ -60,10 +65,16 @@ async fn each_test_of_rusts_harness_runs_alone_and_ends_as_it_says() {
         let version = shop(&client, program).await;
         assert_eq!(version["protocol"], "libtest", "{version:#}");
         assert_eq!(names(&version).len(), LIBTEST.len());
+        // Known beforehand, and never run.
+        let ignored = array(&version["tests"]).iter().filter(|test| !test["disabled"].is_null());
+        let ignored: Vec<_> =
+            ignored.map(|test| (text(&test["name"]), &test["disabled"])).collect();
+        assert_eq!(ignored, [("tests::is_ignored", &json!("ignored: takes long"))]);
         client.set_policy("shop", &json!({"env": {"COLOUR": "red"}})).await;
         let request = json!({"test_timeout_ms": 1500});
         let run = run_of(&client, "default/shop", &request).await;
         assert_ends(&run, LIBTEST);
+        assert!(array(&test(&run, "tests::is_ignored")["attempts"]).is_empty());
         let place = &attempt(&run, "tests::panics")["location"];
         assert!(text(&place["file"]).ends_with("src/lib.rs"), "{place}");
         // There is no setup, and it passed.
@@ -92,6 +103,7 @@ const GO: &[Case] = &[
     ("TestLeaves", "failed", Some("panic"), "unexpected call to os.Exit(0) during test"),
     ("TestComputesForEver", "failed", Some("timeout"), "deadline of 3 s"),
     ("TestTakesAllMemory", "failed", Some("memory"), "memory_bytes"),
+    ("TestReadsTestdata", "failed", Some("assertion"), "testdata/stock.txt"),
     ("Example_sums", "failed", Some("assertion"), "got:\n2\nwant:\n3"),
 ];
 
@@ -139,6 +151,43 @@ async fn a_program_without_a_harness_is_one_test() {
         assert_ends(&run, &[("shop", status, cause, message)]);
         assert_eq!(lines(&client, &run, "shop").await[0], "0 arguments");
     }
+}
+
+#[tokio::test]
+async fn a_program_gets_its_arguments_before_those_of_its_harness() {
+    let server = Server::start().await;
+    let client = server.client();
+    shop(&client, "program-plain-p1").await;
+    client.set_policy("shop", &json!({"args": ["--fast", "größe ✓", ""]})).await;
+    let run = run_of(&client, "default/shop", &json!({})).await;
+    assert_eq!(lines(&client, &run, "shop").await[0], "3 arguments");
+    shop(&client, "program-libtest").await;
+    client.set_policy("shop", &json!({"args": ["--test-threads=1"]})).await;
+    let name = "tests::sees_its_name_and_environment";
+    let run = run_of(&client, "default/shop", &only(name)).await;
+    assert_ends(&run, &[(name, "passed", None, "")]);
+    let called =
+        format!("called with [\"--test-threads=1\", {name:?}, \"--exact\", \"--nocapture\"]");
+    assert!(lines(&client, &run, name).await.iter().any(|line| line.ends_with(&called)));
+    // As many as there may be reach a program for preview 1 too, and one made of Go.
+    let (policy, series) =
+        ("/suites/default/shop/policy", "handoff_limit_hits_total{limit=\"args_bytes\"}");
+    let most = json!({"args": ["x".repeat((16 << 10) - 1)]});
+    let mut programs = vec![guest("program-plain-p1"), guest("program-plain")];
+    programs.extend(optional_guest("program-go"));
+    for program in programs {
+        brought(&client, program, &[("name", "shop"), ("protocol", "exit-code")]).await;
+        client.set_policy("shop", &most).await;
+        let run = run_of(&client, "default/shop", &json!({})).await;
+        let message = attempt(&run, "shop")["message"].clone();
+        assert!(!message.to_string().contains("trapped"), "{message}");
+    }
+    let more = json!({"args": ["x".repeat(16 << 10)]});
+    let told = client.put(policy, &more).await.problem(422);
+    assert_says(&told, &["args: they have 16385 bytes", "`args_bytes`"]);
+    assert_eq!(metric(&client, series).await, 1);
+    let policy = client.json(policy).await;
+    assert_eq!((&policy["args"], &policy["fixtures_path"]), (&most["args"], &Value::Null));
 }
 
 #[tokio::test]
@@ -265,7 +314,9 @@ async fn the_command_line_runs_a_program_as_it_is() {
     let panics = handoff(&format!("test {libtest} panics")).await;
     assert_says(&panics.expect(100), &["tests::panics", "sums", "before the panic", "src/lib.rs"]);
     let listed = handoff(&format!("test {libtest} --list")).await;
-    assert_says(&listed.expect(0), &["tests::is_ignored\n", "tests::passes\n"]);
+    let listed = listed.expect(0);
+    assert_says(&listed, &["tests::should_panic\n", "tests::passes\n"]);
+    assert!(!listed.contains("is_ignored"), "{listed}");
     // Named after its file.
     assert_says(&handoff(&format!("test {plain}")).await.expect(0), &["program-plain"]);
     let wrong = handoff(&format!("test {plain} --protocol go-test")).await;
@@ -278,7 +329,7 @@ async fn the_command_line_runs_a_program_as_it_is() {
     let server = Server::start().await;
     let upload = Handoff::new(&["upload", &libtest, "--name", "shop"]);
     let uploaded = upload.variable("HANDOFF_SERVER", server.url()).run().await.expect(0);
-    assert_says(&uploaded, &["default/shop", "12 tests", "run as libtest"]);
+    assert_says(&uploaded, &["default/shop", "13 tests", "run as libtest"]);
 }
 
 #[tokio::test]

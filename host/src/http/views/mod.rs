@@ -23,7 +23,7 @@ pub use run::{
 };
 pub use schedule::{DueView, RuleBody, ScheduleBody, ScheduleView, ScheduledSuite, SuiteParts};
 pub use suite::{
-    LabelView, LinkView, ProtocolView, SuiteSummaryView, SuiteView, TestCaseView,
+    FixturesView, LabelView, LinkView, ProtocolView, SuiteSummaryView, SuiteView, TestCaseView,
     VersionSummaryView, VersionView,
 };
 

@@ -23,6 +23,10 @@ pub struct PolicyView {
     pub allow_tcp: Vec<TcpTarget>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
+    /// Arguments of a test program, before those with which its harness is asked for one test.
+    pub args: Vec<String>,
+    /// Where the suite finds its fixtures: an absolute path. Default: `/`, where relative paths start.
+    pub fixtures_path: Option<String>,
     /// Configuration.
     pub config: BTreeMap<String, String>,
     /// Configuration that is masked wherever it would be shown.
@@ -38,6 +42,8 @@ impl From<&Policy> for PolicyView {
             allow_http: policy.allow_http.clone(),
             allow_tcp: policy.allow_tcp.clone(),
             env: policy.env.clone(),
+            args: policy.args.clone(),
+            fixtures_path: policy.fixtures_path.clone(),
             config: policy.config.clone(),
             secrets: policy.secrets.keys().map(|name| (name.clone(), None)).collect(),
             limits: policy.limits.clone(),
@@ -59,6 +65,8 @@ impl PolicyView {
             allow_http: self.allow_http,
             allow_tcp: self.allow_tcp,
             env: self.env,
+            args: self.args,
+            fixtures_path: self.fixtures_path,
             config: self.config,
             secrets: self.secrets.into_iter().map(keep).collect::<Result<_, _>>()?,
             limits: self.limits,

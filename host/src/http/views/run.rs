@@ -44,6 +44,9 @@ pub struct RunView {
     pub number: u64,
     /// The suite and its version.
     pub suite: SuiteRef,
+    /// The archive of the files that the version brought along when the run was asked for, if any.
+    #[schema(value_type = Option<String>)]
+    pub fixtures: Option<Digest>,
     /// How it stands.
     #[schema(schema_with = schemas::run_status)]
     pub status: RunStatus,
@@ -109,6 +112,7 @@ impl RunView {
             id: run.spec.id,
             number: run.spec.number,
             suite: SuiteRef::of(&run.spec.suite, run.spec.version),
+            fixtures: run.spec.fixtures.as_ref().map(|fixtures| fixtures.digest),
             status: run.status,
             message: run.message.clone(),
             reference: request.reference.clone(),

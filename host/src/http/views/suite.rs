@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::SuiteRef;
-use crate::model::{Name, Protocol, SuiteVersion, TestCase};
+use crate::model::{Digest, Fixtures, Name, Protocol, SuiteId, SuiteVersion, TestCase};
 
 /// An uploaded version: what it contains and what it could reach.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -227,5 +227,30 @@ impl From<&SuiteVersion> for SuiteView {
             name: version.suite.name.clone(),
             newest: version.into(),
         }
+    }
+}
+
+/// The files that a version brings along.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FixturesView {
+    /// The suite and the version.
+    pub suite: SuiteRef,
+    /// The SHA-256 of the archive's bytes.
+    #[schema(value_type = String, example = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")]
+    pub digest: Digest,
+    /// The archive's size.
+    pub archive_bytes: u64,
+    /// Files and directories in it.
+    pub files: u64,
+    /// Bytes of the files.
+    pub unpacked_bytes: u64,
+}
+
+impl FixturesView {
+    /// Those of that version.
+    pub fn of(suite: &SuiteId, version: Digest, fixtures: &Fixtures) -> Self {
+        let Fixtures { digest, archive_bytes, files, unpacked_bytes } = *fixtures;
+        let suite = SuiteRef::of(suite, version);
+        Self { suite, digest, archive_bytes, files, unpacked_bytes }
     }
 }

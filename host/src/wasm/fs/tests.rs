@@ -22,7 +22,7 @@ struct Guest {
 impl Guest {
     fn new(limits: Limits) -> Self {
         let hits = LimitsHit::default();
-        Self { ctx: FsCtx::new(&limits, hits.clone()), table: ResourceTable::new(), hits }
+        Self { ctx: FsCtx::new(&limits, None, hits.clone()), table: ResourceTable::new(), hits }
     }
 
     fn fs(&mut self) -> FsView<'_> {

@@ -17,7 +17,7 @@ use crate::wasm::limits::LimitsHit;
 const MAX_PATH_BYTES: usize = 4096;
 
 /// The longest name of a file or directory, in bytes.
-const MAX_NAME_BYTES: usize = 255;
+pub(super) const MAX_NAME_BYTES: usize = 255;
 
 /// Why something cannot be done; the names are those of POSIX and WASI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,18 @@ impl Space {
         })
     }
 
+    /// A space for what is bounded by others, whose numbers are no scratch file's.
+    pub(super) fn of_fixtures() -> Arc<Self> {
+        Arc::new(Self {
+            max_bytes: u64::MAX,
+            max_nodes: u64::MAX,
+            bytes: AtomicU64::new(0),
+            nodes: AtomicU64::new(0),
+            next_id: AtomicU64::new(1 << 48),
+            hits: LimitsHit::default(),
+        })
+    }
+
     fn take(&self, used: &AtomicU64, more: u64, max: u64, limit: Limit) -> Result<()> {
         let fits = |used: u64| used.checked_add(more).filter(|sum| *sum <= max);
         used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map(drop).map_err(|_| {
@@ -79,8 +91,8 @@ impl Space {
 }
 
 /// A file or a directory.
-pub(super) struct Node {
-    /// Unique in its space.
+pub(crate) struct Node {
+    /// Unique among those that a guest sees.
     pub(super) id: u64,
     space: Arc<Space>,
     times: Mutex<Times>,
@@ -306,11 +318,24 @@ impl Node {
     }
 
     fn create_file(self: &Arc<Self>, path: &str) -> Result<Arc<Self>> {
-        match self.place(path)? {
-            Place::Entry { must_be_dir: true, .. } => Err(Fault::IsDirectory),
-            Place::Entry { dir, name, .. } => dir.add(name, || Ok(Content::File(Mutex::default()))),
-            Place::Itself(_) => Err(Fault::NoEntry),
-        }
+        self.create_file_of(path, Vec::new())
+    }
+
+    /// Makes a file that has these bytes from the start.
+    pub(super) fn create_file_of(
+        self: &Arc<Self>,
+        path: &str,
+        bytes: Vec<u8>,
+    ) -> Result<Arc<Self>> {
+        let (dir, name) = match self.place(path)? {
+            Place::Entry { must_be_dir: true, .. } => return Err(Fault::IsDirectory),
+            Place::Entry { dir, name, .. } => (dir, name),
+            Place::Itself(_) => return Err(Fault::NoEntry),
+        };
+        let length = bytes.len() as u64;
+        self.space.take_bytes(length)?;
+        let added = dir.add(name, || Ok(Content::File(Mutex::new(bytes))));
+        added.inspect_err(|_| self.space.give_bytes(length))
     }
 
     /// Makes a directory.

@@ -15,7 +15,7 @@ use super::bindings::types::{
 };
 use super::stream::{MAX_PIECE_BYTES, Reader, Writer};
 use super::tree::{Fault, Kind, Node, Open};
-use super::{FsView, SCRATCH_PATH};
+use super::{FsView, Mount, SCRATCH_PATH};
 
 /// An open file or directory.
 #[expect(unreachable_pub, reason = "the bindings re-export it")]
@@ -113,13 +113,20 @@ impl FsView<'_> {
 
 impl preopens::Host for FsView<'_> {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        let mut directories = Vec::new();
+        // First, because Go takes the first for its working directory.
+        if let Some(Mount { path, files }) = &self.ctx.fixtures {
+            directories.push((files.root().clone(), path.clone(), false));
+        }
         // Without room for even the root there is no scratch directory.
-        let Ok(node) = self.ctx.scratch() else {
-            return Ok(Vec::new());
+        if let Ok(node) = self.ctx.scratch() {
+            directories.push((node, SCRATCH_PATH.to_owned(), true));
+        }
+        let open = |(node, path, mutable)| {
+            let descriptor = Descriptor { node, read: true, write: false, mutable };
+            Ok((self.table.push(descriptor)?, path))
         };
-        let descriptor =
-            self.table.push(Descriptor { node, read: true, write: false, mutable: true })?;
-        Ok(vec![(descriptor, SCRATCH_PATH.to_owned())])
+        directories.into_iter().map(open).collect()
     }
 }
 

@@ -118,6 +118,7 @@ impl Bench {
             number: 1,
             policy: Arc::new(self.policy.clone()),
             limits: Arc::new(self.limits.clone()),
+            fixtures: None,
             params: Arc::default(),
             values: Arc::default(),
             timeout: self.timeout,

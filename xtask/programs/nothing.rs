@@ -1,0 +1,1 @@
+//! Nothing: cargo takes no package without a target.
