@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiler;
 use crate::config::{Config, DeclaredSuite};
 use crate::metrics::Metrics;
-use crate::model::{Introduction, Name};
+use crate::model::{Introduction, Name, Step};
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
 use crate::storage::Storage;
 use crate::wasm::{Engines, Sandbox};
@@ -94,12 +95,13 @@ impl App {
     }
 
     async fn load(&self, suite: &DeclaredSuite) -> anyhow::Result<()> {
-        let bytes = tokio::fs::read(&suite.file).await?;
+        let bytes = Bytes::from(tokio::fs::read(&suite.file).await?);
+        let (steps, _) = watch::channel(Step::default());
         let (namespace, name) = (suite.namespace.clone(), suite.name.clone());
         let stem = || suite.file.file_stem().and_then(|stem| Name::of_program(stem.to_str()?));
         let introduction =
             Introduction { namespace, name: name.or_else(stem), protocol: suite.protocol };
-        let (version, new) = self.runner.upload(Bytes::from(bytes), introduction, None).await?;
+        let (version, new) = self.runner.upload(bytes, introduction, None, steps).await?;
         self.runner.grant(&version.suite, &suite.policy).await?;
         tracing::info!(suite = %version.suite, version = %version.digest, new, "loaded a declared suite");
         Ok(())

@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use clap::Args;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::client::read_file;
-use super::component::{Cache, ProgramArgs, Reader};
+use super::component::{Cache, ProgramArgs, Reader, open_component};
 use super::exit::{Exit, Failure, counts_as_failure};
 use super::failures::{MAX_TOLD, to_tell, write_failure, write_more};
 use super::progress::Progress;
@@ -21,9 +19,10 @@ use super::run::course;
 use super::signals::Interrupts;
 use super::terminal::safe_line;
 use super::watch::TICK;
-use super::{Output, Surroundings};
+use super::{Output, Surroundings, steps};
+use crate::compile::Upload;
 use crate::config::{self, Config, SettingArgs};
-use crate::model::{Attempt, Run, RunEvent, RunId, SuiteId, SuiteVersion, plan};
+use crate::model::{Attempt, Run, RunEvent, RunId, Step, SuiteId, SuiteVersion, plan};
 use crate::report::Format;
 use crate::runner::{HeadlessOrder, headless};
 use crate::telemetry::{self, LogSettings};
@@ -64,7 +63,7 @@ pub(super) struct TestArgs {
 impl TestArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
         let config = self.config(surroundings)?;
-        let component = read_file(&self.file)?;
+        let component = open_component(&self.file)?;
         let cache = Cache::open(&surroundings.environment)?;
         if self.list {
             return self.show_list(&config, &cache, component).await;
@@ -73,6 +72,7 @@ impl TestArgs {
         config.validate_policy(&policy).context("use the policy").map_err(Failure::usage)?;
         let cancel = CancellationToken::new();
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
+        let ((teller, steps), size) = (watch::channel(Step::default()), component.size()?);
         let (request, dir, stop) = (self.request.request(), cache.dir.clone(), cancel.clone());
         // In a task of its own, so that what guests compute does not hold up what is shown.
         let run = tokio::spawn(headless(HeadlessOrder {
@@ -85,8 +85,10 @@ impl TestArgs {
             runner: config.runner,
             cache_dir: dir,
             cancel: stop,
+            steps: teller,
             events: sender,
         }));
+        steps::show(steps, surroundings.err, size).await?;
         let (run, stopped) = match self.follow(run, events, cancel, surroundings).await? {
             Some(ended) => ended,
             None => return Ok(Exit::Interrupted),
@@ -174,9 +176,9 @@ impl TestArgs {
         &self,
         config: &Config,
         cache: &Cache,
-        component: Bytes,
+        component: Upload,
     ) -> Result<Exit, Failure> {
-        let (reader, size_bytes) = (Reader::new(config, cache)?, component.len() as u64);
+        let reader = Reader::new(config, cache)?;
         let inspection = reader.inspect(component.clone()).await?;
         let introduction = self.program.introduction(&self.file);
         let described = reader.describe(component, &inspection, &introduction).await?;
@@ -186,7 +188,7 @@ impl TestArgs {
             digest: inspection.digest,
             description: described.description,
             imports: Vec::new(),
-            size_bytes,
+            size_bytes: inspection.size_bytes,
             created_at: jiff::Timestamp::now(),
             program: described.program,
         };
@@ -254,6 +256,8 @@ fn file_name(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::model::{EventKind, Stage};
 

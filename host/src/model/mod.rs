@@ -17,6 +17,7 @@ mod protocol;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
+mod step;
 mod suite;
 
 pub use activity::Activity;
@@ -33,6 +34,7 @@ pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, pla
 pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget, wrong_with_name};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
+pub use step::Step;
 pub use suite::{
     Introduction, InvalidDescription, Label, Link, SuiteDescription, SuiteVersion, TestCase,
 };

@@ -21,8 +21,8 @@ pub use run::{
     CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,
 };
 pub use suite::{
-    LabelView, LinkView, ProtocolView, SuiteSummaryView, SuiteView, TestCaseView,
-    VersionSummaryView, VersionView,
+    LabelView, LinkView, ProtocolView, StepView, SuiteSummaryView, SuiteView, TestCaseView,
+    UploadEventView, VersionSummaryView, VersionView,
 };
 
 use serde::{Deserialize, Serialize};
