@@ -10,12 +10,14 @@
 //! | `deadlines` | how far 64 attempts at once pass their deadline: loops, sleeps, a silent socket, host calls; /healthz meanwhile | the same loops without a server; timers; /healthz when idle |
 //! | `memory` | resident memory when idle and for each attempt under way; what endless allocation costs | the limits |
 //! | `store` | start-up and list latency with many runs stored | the same with 100 runs |
+//! | `languages` | what a suite costs in each language: to compile, to load, the first verdict, each attempt, metering | reading the same file; a command that does nothing; a bare loop; an engine that does not meter |
 //!
 //! How each is taken and how to read it is in `bench/README.md`. Give `--only PART` to repeat a part.
 
 mod baseline;
 mod deadlines;
 mod figures;
+mod languages;
 mod memory;
 mod server;
 mod store;
@@ -54,6 +56,7 @@ enum Part {
     Deadlines,
     Memory,
     Store,
+    Languages,
 }
 
 /// What is measured, and how often.
@@ -96,5 +99,6 @@ async fn measure(part: Part, setup: &Setup) -> Result<()> {
             memory::endless_allocation(setup).await
         }
         Part::Store => store::lists_and_start(setup).await,
+        Part::Languages => languages::cost(setup).await,
     }
 }

@@ -34,7 +34,7 @@ pub struct Running {
 impl Handoff {
     /// `handoff` with these arguments, no matter what whoever runs the tests has set.
     pub fn new(arguments: &[&str]) -> Self {
-        let mut command = Command::new(guests::profile_directory().join("handoff"));
+        let mut command = Command::new(guests::binary_directory().join("handoff"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             if name.starts_with("HANDOFF_") || ["CI", "NO_COLOR"].contains(&name.as_str()) {

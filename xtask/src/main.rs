@@ -35,6 +35,9 @@ enum Command {
     Sdks {
         /// The languages. Default: all whose tools are there
         names: Vec<String>,
+        /// Only name the languages whose tools are there, separated by commas
+        #[arg(long, conflicts_with = "names")]
+        list: bool,
     },
     /// Build everything, start a server with the examples, run them and keep serving
     Demo(demo::Args),
@@ -57,7 +60,11 @@ fn main() -> Result<ExitCode> {
     let workspace = Workspace::read()?;
     match args.command {
         Command::Guests => guests::build(&workspace).map(|_| ExitCode::SUCCESS),
-        Command::Sdks { names } => sdks::build(&workspace, &names).map(|()| ExitCode::SUCCESS),
+        Command::Sdks { list: true, .. } => {
+            println!("{}", sdks::list());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Sdks { names, .. } => sdks::build(&workspace, &names).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test { args } => test::run(&workspace, &args),
         Command::Bench { args } => bench::run(&workspace, &args),
