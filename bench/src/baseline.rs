@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use handoff::model::Limits;
 use handoff::wasm::{Engines, SandboxSettings};
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{ComponentItem, Type};
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable, ResourceType, Val};
 use wasmtime::error::Context as _;
 use wasmtime::{
     Engine, Result, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline, bail, ensure,
     format_err,
 };
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 
@@ -23,14 +24,27 @@ use crate::figures::{Samples, best};
 /// A test of the guest `thousand`.
 const TRIVIAL: &str = "t500";
 
-/// The engine that the server would use, with its epochs ticking as they do there.
+/// An engine with its epochs ticking as they do in the server.
 pub(crate) struct Bare {
     engine: Engine,
+    metering: Metering,
     limits: Limits,
     stop: Arc<AtomicBool>,
 }
 
-struct State {
+/// What an engine does beside the work, so that guests can be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Metering {
+    pub(crate) fuel: bool,
+    pub(crate) epochs: bool,
+}
+
+impl Metering {
+    /// As the server does by default.
+    pub(crate) const FULL: Self = Self { fuel: true, epochs: true };
+}
+
+pub(crate) struct State {
     wasi: WasiCtx,
     table: ResourceTable,
     config: WasiConfigVariables,
@@ -44,9 +58,26 @@ impl WasiView for State {
 }
 
 impl Bare {
+    /// The engine that the server would use.
     pub(crate) fn new() -> Result<Self> {
+        Ok(Self::on(Engines::new(&SandboxSettings::default())?.metered().clone()))
+    }
+
+    /// An engine of the server that counts fuel.
+    pub(crate) fn on(engine: Engine) -> Self {
+        Self::with(engine, Metering::FULL)
+    }
+
+    /// An engine like the server's own, but for what it does beside the work. It has no pools.
+    pub(crate) fn metering(metering: Metering) -> Result<Self> {
+        let mut config = handoff::wasm::config(metering.fuel);
+        // As in the child that compiles for the server, on one thread.
+        config.epoch_interruption(metering.epochs).parallel_compilation(false);
+        Ok(Self::with(Engine::new(&config)?, metering))
+    }
+
+    fn with(engine: Engine, metering: Metering) -> Self {
         let settings = SandboxSettings::default();
-        let engine = Engines::new(&settings)?.metered().clone();
         let stop = Arc::new(AtomicBool::new(false));
         let (ticked, stopped) = (engine.clone(), stop.clone());
         let tick = Duration::from_micros(settings.tick_us);
@@ -56,7 +87,7 @@ impl Bare {
                 ticked.increment_epoch();
             }
         });
-        Ok(Self { engine, limits: settings.limits, stop })
+        Self { engine, metering, limits: settings.limits, stop }
     }
 
     /// The best rate of attempts per second of so many threads.
@@ -66,20 +97,28 @@ impl Bare {
         threads: u32,
         rounds: u32,
     ) -> Result<f64> {
-        const ATTEMPTS: u32 = 5_000;
-        let pre = self.prepare(guests, "thousand")?;
+        self.rate(&self.prepare(guests, "thousand")?, TRIVIAL, threads, 5_000, rounds)
+    }
+
+    /// The best rate of attempts per second at one test, `attempts` of them on each of the threads.
+    pub(crate) fn rate(
+        &self,
+        pre: &InstancePre<State>,
+        test: &str,
+        threads: u32,
+        attempts: u32,
+        rounds: u32,
+    ) -> Result<f64> {
         let mut rates = Vec::new();
         for _ in 0..=rounds {
             let begin = Instant::now();
             let one = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build()?;
                 runtime.block_on(async {
-                    for _ in 0..ATTEMPTS {
-                        let outcome = attempt(&pre, &self.limits, TRIVIAL, None).await?;
-                        let passed = matches!(&outcome, Val::Variant(case, _) if case == "passed");
-                        ensure!(passed, "{outcome:?}");
+                    for _ in 0..attempts {
+                        self.passing(pre, test, &[]).await?;
                     }
-                    Ok(())
+                    Ok::<_, wasmtime::Error>(())
                 })
             };
             std::thread::scope(|scope| {
@@ -88,7 +127,7 @@ impl Bare {
                     thread.join().map_err(|_| format_err!("a thread of the bare loop panicked"))?
                 })
             })?;
-            rates.push(f64::from(threads * ATTEMPTS) / begin.elapsed().as_secs_f64());
+            rates.push(f64::from(threads * attempts) / begin.elapsed().as_secs_f64());
         }
         Ok(best(rates))
     }
@@ -111,7 +150,8 @@ impl Bare {
                 let (pre, limits) = (pre.clone(), self.limits.clone());
                 runtime.spawn(async move {
                     let deadline = Instant::now() + timeout;
-                    let ended = attempt(&pre, &limits, "spin 00", Some(deadline)).await;
+                    let terms = Terms { limits: &limits, metering: Metering::FULL, params: &[] };
+                    let ended = attempt(&pre, &terms, "spin 00", Some(deadline)).await;
                     ensure!(ended.is_err(), "it ended by itself");
                     Ok(deadline.elapsed())
                 })
@@ -126,33 +166,84 @@ impl Bare {
 
     fn prepare(&self, guests: &Path, name: &str) -> Result<InstancePre<State>> {
         let bytes = std::fs::read(guests.join(name).with_extension("wasm"))?;
-        let component = Component::from_binary(&self.engine, &bytes)?;
+        self.link(&self.compile(&bytes)?)
+    }
+
+    /// Compiles a component, or what a core module is the code of.
+    pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Component> {
+        let component = handoff::compile::component(bytes).map_err(|e| format_err!("{e}"))?;
+        Component::from_binary(&self.engine, &component)
+    }
+
+    /// Offers a component what it imports.
+    pub(crate) fn link(&self, component: &Component) -> Result<InstancePre<State>> {
         let mut linker = Linker::<State>::new(&self.engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_config::add_to_linker(&mut linker, |state| WasiConfig::new(&state.config))?;
-        stub_our_own(&mut linker, &component)?;
-        linker.instantiate_pre(&component)
+        stand_in(&mut linker, component)?;
+        linker.instantiate_pre(component)
+    }
+
+    /// How long it takes to make a store and an instance in it.
+    pub(crate) async fn instantiate(&self, pre: &InstancePre<State>) -> Result<Duration> {
+        let begin = Instant::now();
+        let terms = Terms { limits: &self.limits, metering: self.metering, params: &[] };
+        let mut store = store(pre, &terms, None)?;
+        pre.instantiate_async(&mut store).await?;
+        Ok(begin.elapsed())
+    }
+
+    /// One attempt that must pass.
+    pub(crate) async fn passing(
+        &self,
+        pre: &InstancePre<State>,
+        test: &str,
+        params: &[(&str, &str)],
+    ) -> Result<()> {
+        let terms = Terms { limits: &self.limits, metering: self.metering, params };
+        let outcome = attempt(pre, &terms, test, None).await?;
+        ensure!(
+            matches!(&outcome, Val::Variant(case, _) if case == "passed"),
+            "{test}: {outcome:?}"
+        );
+        Ok(())
     }
 }
 
-/// What suites import of ours, as functions that trap: a test that does nothing calls none of them.
-/// wasmtime's `define_unknown_imports_as_traps` gives another type to the resources that an interface of
-/// WASI takes from another.
-fn stub_our_own(linker: &mut Linker<State>, component: &Component) -> Result<()> {
+/// What suites import beside WASI: functions that answer with next to nothing. wasmtime's
+/// `define_unknown_imports_as_traps` gives another type to the resources that an interface of WASI takes
+/// from another.
+fn stand_in(linker: &mut Linker<State>, component: &Component) -> Result<()> {
     let engine = linker.engine().clone();
     for (name, import) in component.component_type().imports(&engine) {
         let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
-        if !name.starts_with("handoff:") {
+        if !["handoff:", "wasi:http"].iter().any(|package| name.starts_with(package)) {
             continue;
         }
         let mut instance = linker.instance(name)?;
         for (item, export) in interface.exports(&engine) {
             match export.ty {
                 ComponentItem::ComponentFunc(_) => {
-                    instance.func_new(item, |_, _, _, _| bail!("not offered here"))?;
+                    let number = match item {
+                        "remaining-ms" => 60_000,
+                        _ => 1,
+                    };
+                    instance.func_new(item, move |_, function, _, results| {
+                        for (result, ty) in results.iter_mut().zip(function.results()) {
+                            *result = next_to_nothing(&ty, number)?;
+                        }
+                        Ok(())
+                    })?;
                 }
                 ComponentItem::Resource(_) => {
-                    instance.resource(item, ResourceType::host::<()>(), |_, _| Ok(()))?;
+                    let ty = match item {
+                        "pollable" => ResourceType::host::<DynPollable>(),
+                        "input-stream" => ResourceType::host::<DynInputStream>(),
+                        "output-stream" => ResourceType::host::<DynOutputStream>(),
+                        "io-error" => ResourceType::host::<wasmtime::Error>(),
+                        _ => ResourceType::host::<()>(),
+                    };
+                    instance.resource(item, ty, |_, _| Ok(()))?;
                 }
                 _ => {}
             }
@@ -161,34 +252,43 @@ fn stub_our_own(linker: &mut Linker<State>, component: &Component) -> Result<()>
     Ok(())
 }
 
+/// A value of this type that says as little as can be; numbers say `number`.
+fn next_to_nothing(ty: &Type, number: u32) -> Result<Val> {
+    Ok(match ty {
+        Type::Bool => Val::Bool(false),
+        Type::U32 => Val::U32(number),
+        Type::U64 => Val::U64(number.into()),
+        Type::String => Val::String(String::new()),
+        Type::Option(_) => Val::Option(None),
+        Type::Result(result) => {
+            let ok = result.ok().map(|ty| next_to_nothing(&ty, number)).transpose()?;
+            Val::Result(Ok(ok.map(Box::new)))
+        }
+        other => bail!("an import that answers with {other:?} is not offered here"),
+    })
+}
+
 impl Drop for Bare {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
     }
 }
 
+/// Under which terms an attempt is made.
+struct Terms<'a> {
+    limits: &'a Limits,
+    metering: Metering,
+    params: &'a [(&'a str, &'a str)],
+}
+
 /// One attempt: a new store, a new instance, one call.
 async fn attempt(
     pre: &InstancePre<State>,
-    limits: &Limits,
+    terms: &Terms<'_>,
     test: &str,
     deadline: Option<Instant>,
 ) -> Result<Val> {
-    let memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
-    let state = State {
-        wasi: WasiCtx::builder().build(),
-        table: ResourceTable::new(),
-        config: WasiConfigVariables::new(),
-        limits: StoreLimitsBuilder::new().memory_size(memory).build(),
-    };
-    let mut store = Store::new(pre.engine(), state);
-    store.limiter(|state| &mut state.limits);
-    store.set_fuel(limits.fuel)?;
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |_| {
-        ensure!(deadline.is_none_or(|deadline| Instant::now() < deadline), "time is up");
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
-    });
+    let mut store = store(pre, terms, deadline)?;
     let instance = pre.instantiate_async(&mut store).await?;
     let tests = instance
         .get_export_index(&mut store, None, "handoff:suite/tests@0.1.0")
@@ -199,4 +299,31 @@ async fn attempt(
     run.call_async(&mut store, &[Val::String(test.into())], &mut outcome).await?;
     let [outcome] = outcome;
     Ok(outcome)
+}
+
+fn store(
+    pre: &InstancePre<State>,
+    terms: &Terms<'_>,
+    deadline: Option<Instant>,
+) -> Result<Store<State>> {
+    let Terms { limits, metering, params } = terms;
+    let memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
+    let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let state = State {
+        wasi: WasiCtx::builder().build(),
+        table: ResourceTable::new(),
+        config: params.collect(),
+        limits: StoreLimitsBuilder::new().memory_size(memory).build(),
+    };
+    let mut store = Store::new(pre.engine(), state);
+    store.limiter(|state| &mut state.limits);
+    if metering.fuel {
+        store.set_fuel(limits.fuel)?;
+    }
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        ensure!(deadline.is_none_or(|deadline| Instant::now() < deadline), "time is up");
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+    Ok(store)
 }

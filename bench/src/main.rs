@@ -11,12 +11,14 @@
 //! | `memory` | resident memory when idle and for each attempt under way; what endless allocation costs | the limits |
 //! | `store` | start-up and list latency with many runs stored | the same with 100 runs |
 //! | `schedules` | how late the runs of 1,000 schedules start that are due in the same second | as many requests for runs |
+//! | `languages` | what a suite costs in each language: to compile, to load, the first verdict, each attempt, metering | reading the same file; a command that does nothing; a bare loop; an engine that does not meter |
 //!
 //! How each is taken and how to read it is in `bench/README.md`. Give `--only PART` to repeat a part.
 
 mod baseline;
 mod deadlines;
 mod figures;
+mod languages;
 mod memory;
 mod schedules;
 mod server;
@@ -57,6 +59,7 @@ enum Part {
     Memory,
     Store,
     Schedules,
+    Languages,
 }
 
 /// What is measured, and how often.
@@ -100,5 +103,6 @@ async fn measure(part: Part, setup: &Setup) -> Result<()> {
         }
         Part::Store => store::lists_and_start(setup).await,
         Part::Schedules => schedules::due_at_once(setup).await,
+        Part::Languages => languages::cost(setup).await,
     }
 }

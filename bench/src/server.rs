@@ -37,6 +37,11 @@ pub(crate) struct CpuTime {
 impl Server {
     /// Starts a server on a free port with its data in `dir`.
     pub(crate) async fn start(handoff: &Path, dir: &Path) -> Result<Self> {
+        Self::start_with(handoff, dir, &[]).await
+    }
+
+    /// The same with some settings.
+    pub(crate) async fn start_with(handoff: &Path, dir: &Path, flags: &[&str]) -> Result<Self> {
         let begin = Instant::now();
         let mut command = Command::new(handoff);
         // The settings of whoever measures are not what is measured.
@@ -46,6 +51,7 @@ impl Server {
             }
         }
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(dir).current_dir(dir);
+        command.args(flags);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -61,9 +67,22 @@ impl Server {
             .map_while(Result::ok)
             .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
             .context("the server ended without listening")?;
-        server.get("/readyz").await?;
+        server.wait_until_ready().await?;
         server.started_in = begin.elapsed();
         Ok(server)
+    }
+
+    /// Waits until it has taken up what an earlier process left.
+    async fn wait_until_ready(&self) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            match self.get("/readyz").await {
+                Err(_) if begin.elapsed() < Duration::from_secs(10) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                answer => return answer.map(drop),
+            }
+        }
     }
 
     /// Uploads a guest, and gives the path of its suite.
@@ -144,8 +163,17 @@ impl Server {
         std::fs::write(&path, "5").with_context(|| format!("failed to write {path}"))
     }
 
+    /// Resident memory in KiB; of a page that is mapped several times, each time its part.
+    pub(crate) fn shared_kib(&self) -> Result<u64> {
+        self.kib("smaps_rollup", "Pss:")
+    }
+
     fn status_kib(&self, key: &str) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        self.kib("status", key)
+    }
+
+    fn kib(&self, file: &str, key: &str) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(key));
         let number = line.and_then(|line| line.split_whitespace().next());
         Ok(number.with_context(|| format!("no {key}"))?.parse()?)

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiler;
 use crate::config::{Config, DeclaredSuite};
 use crate::metrics::Metrics;
-use crate::model::{Introduction, Name};
+use crate::model::{Introduction, Name, Step};
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
 use crate::scheduler::Scheduler;
 use crate::storage::Storage;
@@ -122,12 +123,13 @@ impl App {
     }
 
     async fn load(&self, suite: &DeclaredSuite) -> anyhow::Result<()> {
-        let bytes = tokio::fs::read(&suite.file).await?;
+        let bytes = Bytes::from(tokio::fs::read(&suite.file).await?);
+        let (steps, _) = watch::channel(Step::default());
         let (namespace, name) = (suite.namespace.clone(), suite.name.clone());
         let stem = || suite.file.file_stem().and_then(|stem| Name::of_program(stem.to_str()?));
         let introduction =
             Introduction { namespace, name: name.or_else(stem), protocol: suite.protocol };
-        let (version, new) = self.runner.upload(Bytes::from(bytes), introduction, None).await?;
+        let (version, new) = self.runner.upload(bytes, introduction, None, steps).await?;
         if let Some(path) = &suite.fixtures {
             let archive = pack(path, &self.config.sandbox.fixtures)
                 .map_err(|error| anyhow::anyhow!("failed to {error}"))?;

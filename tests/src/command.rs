@@ -174,7 +174,7 @@ impl Ended {
 
 /// Where the program `handoff` is.
 pub fn program() -> PathBuf {
-    guests::profile_directory().join("handoff")
+    guests::binary_directory().join("handoff")
 }
 
 /// Where the component of that name is.

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 /// The directory that cargo builds into. A test runs from `target/PROFILE/deps`.
 pub fn target_directory() -> PathBuf {
-    profile_directory().parent().expect("a profile is built in the target directory").to_owned()
+    binary_directory().parent().expect("a profile is built in the target directory").to_owned()
 }
 
-/// Where the binaries of this profile are.
-pub(crate) fn profile_directory() -> PathBuf {
+/// Where `handoff` is that is tested, with the other binaries of this profile.
+pub fn binary_directory() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let deps = test.parent().expect("a file is in a directory");
     deps.parent().expect("a test runs from target/PROFILE/deps").to_owned()

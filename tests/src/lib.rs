@@ -8,6 +8,7 @@ mod client;
 mod command;
 mod events;
 mod guests;
+mod languages;
 mod server;
 mod target;
 
@@ -16,7 +17,8 @@ use std::time::Duration;
 pub use client::{Answer, Client, RunId};
 pub use command::{Ended, Handoff, Running, guest_file, program};
 pub use events::{AttemptKey, Event, Events};
-pub use guests::{guest, optional_guest, salted, target_directory};
+pub use guests::{binary_directory, guest, optional_guest, salted, target_directory};
+pub use languages::{LANGUAGES, is_built};
 pub use server::{Server, Settings};
 pub use target::{Seen, Target};
 

@@ -72,7 +72,7 @@ impl Server {
     }
 
     async fn start_in(home: Arc<TempDir>, settings: Settings) -> Self {
-        let binary = guests::profile_directory().join("handoff");
+        let binary = guests::binary_directory().join("handoff");
         let mut words = settings.through.iter().map(AsRef::as_ref).chain([binary.as_os_str()]);
         let mut command = Command::new(words.next().expect("there is at least the binary"));
         command.args(words);

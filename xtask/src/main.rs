@@ -38,6 +38,9 @@ enum Command {
     Sdks {
         /// The languages. Default: all whose tools are there
         names: Vec<String>,
+        /// Only name the languages whose tools are there, separated by commas
+        #[arg(long, conflicts_with = "names")]
+        list: bool,
     },
     /// Run the tests of published crates and of Go's library natively and here, and compare
     Programs(proof::Args),
@@ -64,7 +67,11 @@ fn main() -> Result<ExitCode> {
     let workspace = Workspace::read()?;
     match args.command {
         Command::Guests => guests::build(&workspace).map(|_| ExitCode::SUCCESS),
-        Command::Sdks { names } => sdks::build(&workspace, &names).map(|()| ExitCode::SUCCESS),
+        Command::Sdks { list: true, .. } => {
+            println!("{}", sdks::list());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Sdks { names, .. } => sdks::build(&workspace, &names).map(|()| ExitCode::SUCCESS),
         Command::Programs(args) => proof::run(&workspace, &args),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test { args } => test::run(&workspace, &args),

@@ -71,10 +71,12 @@ pub(crate) struct Client {
 /// An error as the server tells it (RFC 9457).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Problem {
+pub(crate) struct Problem {
     #[serde(rename = "type")]
     kind: String,
     title: String,
+    /// The HTTP status.
+    pub(crate) status: u16,
     detail: String,
     request_id: Option<String>,
 }
@@ -427,7 +429,11 @@ async fn refused(mut answer: Response) -> Failure {
     {
         body.extend_from_slice(&chunk);
     }
-    let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
+    failure_of(status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+/// The failure that a problem tells of.
+pub(crate) fn failure_of(status: StatusCode, problem: Problem) -> Failure {
     let detail = [&problem.detail, &problem.title].into_iter().find(|text| !text.is_empty());
     let detail = detail.map_or_else(
         || format!("the server answered {status}; is it a handoff server?"),

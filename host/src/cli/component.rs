@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use anyhow::Context as _;
 use clap::Args;
 
 use super::exit::Failure;
-use crate::compile::{Compiler, Inspection};
+use crate::compile::{Compiler, Inspection, Upload};
 use crate::config::{Config, Environment};
 use crate::metrics::Metrics;
 use crate::model::{Introduction, Name, Protocol};
@@ -33,6 +33,14 @@ impl ProgramArgs {
             protocol: self.protocol,
         }
     }
+}
+
+/// The component in a file that the command line names.
+pub(super) fn open_component(path: &Path) -> Result<Upload, Failure> {
+    std::fs::File::open(path)
+        .and_then(Upload::open)
+        .with_context(|| format!("read {}", path.display()))
+        .map_err(Failure::usage)
 }
 
 /// Where compiled components are kept between commands, and how long: a directory that is removed when
@@ -83,19 +91,19 @@ impl<'a> Reader<'a> {
     }
 
     /// What it exports and imports.
-    pub(super) async fn inspect(&self, component: Bytes) -> Result<Inspection, Failure> {
+    pub(super) async fn inspect(&self, component: Upload) -> Result<Inspection, Failure> {
         Ok(self.compiler.inspect(component).await?)
     }
 
     /// What it says of itself, in the sandbox.
     pub(super) async fn describe(
         &self,
-        component: Bytes,
+        component: Upload,
         inspection: &Inspection,
         introduction: &Introduction,
     ) -> Result<Described, Failure> {
         let metered = self.config.sandbox.limits.fuel > 0;
-        let loaded = self.compiler.load(inspection.digest, component, metered).await?;
+        let loaded = self.compiler.load(inspection.digest, metered, component.read()).await?;
         let settings = self.config.sandbox.clone();
         let sandbox = Sandbox::new(settings, self.engines.clone(), Metrics::new());
         let sandbox = sandbox.map_err(Failure::platform)?;

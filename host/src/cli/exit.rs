@@ -186,7 +186,9 @@ impl From<HeadlessError> for Failure {
 impl From<CompileError> for Failure {
     fn from(error: CompileError) -> Self {
         match error {
-            CompileError::Host(_) | CompileError::Busy => Self::platform(error),
+            CompileError::Host(_) | CompileError::Unread(_) | CompileError::Busy => {
+                Self::platform(error)
+            }
             // The component is at fault, and that is a file that the command line names.
             error => Self::usage(error),
         }

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::client::read_file;
-use super::component::{Cache, ProgramArgs, Reader};
+use super::component::{Cache, ProgramArgs, Reader, open_component};
 use super::exit::{Exit, Failure};
 use super::terminal::{Look, Style, safe_line};
 use super::{Output, Surroundings};
@@ -43,7 +42,7 @@ const REACH: [(&str, &str); 8] = [
 
 impl InspectArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
-        let component = read_file(&self.file)?;
+        let component = open_component(&self.file)?;
         let config = config::load_named(&SettingArgs::default(), &surroundings.environment)?.config;
         let cache = Cache::open(&surroundings.environment)?;
         let reader = Reader::new(&config, &cache)?;

@@ -31,6 +31,7 @@ mod serve;
 mod settings;
 mod signals;
 mod sse;
+mod steps;
 mod suites;
 mod terminal;
 mod test;

@@ -12,14 +12,13 @@ use std::time::Instant;
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::artifacts::write_artifacts;
 use self::watched::Watched;
-use super::client::read_file;
-use super::component::{Cache, ProgramArgs};
+use super::component::{Cache, ProgramArgs, open_component};
 use super::course::Course;
 use super::ending::Ending;
 use super::excerpt::shortened;
@@ -31,9 +30,10 @@ use super::request::{PolicyArgs, RequestArgs};
 use super::signals::Interrupts;
 use super::terminal::{Style, safe_line};
 use super::watch::TICK;
-use super::{Output, Surroundings};
+use super::{Output, Surroundings, steps};
+use crate::compile::Upload;
 use crate::config::{self, Config, SettingArgs};
-use crate::model::{Policy, Run, RunEvent};
+use crate::model::{Policy, Run, RunEvent, Step};
 use crate::report::Format;
 use crate::runner::{HeadlessError, HeadlessOrder, headless};
 use crate::telemetry::{self, LogSettings};
@@ -115,7 +115,7 @@ impl TestArgs {
         let cache = Cache::open(&surroundings.environment)?;
         if self.list {
             let introduction = self.program.introduction(&self.file);
-            let (component, request) = (read_file(&self.file)?, self.request.request());
+            let (component, request) = (open_component(&self.file)?, self.request.request());
             list::show(&config, &cache, component, &introduction, request, self.output).await?;
             return Ok(Exit::Passed);
         }
@@ -148,7 +148,7 @@ impl TestArgs {
 
 impl Session<'_> {
     async fn once(&self, mut interrupts: Interrupts) -> Result<Exit, Failure> {
-        let component = read_file(&self.args.file)?;
+        let component = open_component(&self.args.file)?;
         let never = std::pin::pin!(std::future::pending());
         match self.run(component, &mut interrupts, never).await? {
             Some(ended) => self.keep(&ended),
@@ -162,7 +162,7 @@ impl Session<'_> {
         if most == Some(0) {
             return Err(Failure::told(Exit::Usage, "--repeat is 0: say at least 1"));
         }
-        let component = read_file(&self.args.file)?;
+        let component = open_component(&self.args.file)?;
         for number in 1_u64.. {
             let all = most.map(|most| format!(" of {most}")).unwrap_or_default();
             self.say("Run", &format!("{number}{all}"))?;
@@ -189,7 +189,7 @@ impl Session<'_> {
             let result = match component {
                 Ok(component) => {
                     let change = std::pin::pin!(file.change());
-                    let ended = self.run(component, &mut interrupts, change).await;
+                    let ended = self.run(component.into(), &mut interrupts, change).await;
                     ended.and_then(|ended| match ended {
                         Some(ended) => self.keep(&ended).map(|_| ended.interrupted),
                         None => Ok(true),
@@ -212,14 +212,16 @@ impl Session<'_> {
     /// its failures, and by the first signal; none if there was a second.
     async fn run(
         &self,
-        component: Bytes,
+        component: Upload,
         interrupts: &mut Interrupts,
         stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Ended>, Failure> {
         let (mut out, look) = Course::of(self.args.output, self.surroundings);
         out.group(&format!("handoff test {}", self.args.file.display()))?;
         let mut progress = Progress::new(out, look, self.args.verbose, Instant::now());
-        let mut under_way = self.start(component);
+        let size = component.size().context("read the component").map_err(Failure::usage)?;
+        let (mut under_way, steps) = self.start(component);
+        steps::show(steps, self.surroundings.err, size).await?;
         let Some(stopped) = self.follow(&mut under_way, &mut progress, interrupts, stop).await?
         else {
             return Ok(None);
@@ -244,9 +246,10 @@ impl Session<'_> {
         Ok(Some(Ended { exit, interrupted: stopped == Stop::BySignal, run }))
     }
 
-    fn start(&self, component: Bytes) -> UnderWay {
+    fn start(&self, component: Upload) -> (UnderWay, watch::Receiver<Step>) {
         let cancel = CancellationToken::new();
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
+        let (teller, steps) = watch::channel(Step::default());
         let mut request = self.args.request.request();
         if self.args.until_failure {
             // Counts whole runs then.
@@ -264,9 +267,10 @@ impl Session<'_> {
             runner: self.config.runner.clone(),
             cache_dir: self.cache.dir.clone(),
             cancel: cancel.clone(),
+            steps: teller,
             events: sender,
         }));
-        UnderWay { run, events, cancel }
+        (UnderWay { run, events, cancel }, steps)
     }
 
     /// Shows a run to its end and tells what stopped it. None if it was interrupted twice.

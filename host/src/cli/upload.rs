@@ -1,22 +1,30 @@
 //! `handoff upload`: gives a component to a server.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
-use reqwest::Method;
+use reqwest::{Method, Response, StatusCode};
+use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::timeout;
 
-use super::client::{Client, ServerArgs, read_file};
+use super::client::{Client, Problem, ServerArgs, broken, failure_of, parse, read_file};
 use super::component::ProgramArgs;
 use super::exit::{Exit, Failure};
 use super::inspect::reach;
+use super::sse::Parser;
+use super::steps::Steps;
 use super::terminal::{Style, safe_line};
 use super::{Output, Surroundings};
 use crate::http::views::{FixturesView, VersionView};
-use crate::model::{Introduction, Name, Protocol, SuiteId};
+use crate::model::{Introduction, Name, Protocol, Step, SuiteId};
 use crate::wasm::{FixtureSettings, pack};
+
+/// How long the server may say nothing. It tells each second that the upload is under way.
+const SILENT_AT_MOST: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub(super) struct UploadArgs {
@@ -49,14 +57,17 @@ impl UploadArgs {
         let namespace = self.namespace.iter().map(|namespace| ("namespace", namespace.as_str()));
         let name = name.iter().map(|name| ("name", name.as_str()));
         let protocol = protocol.iter().map(|protocol| ("protocol", protocol.as_str()));
+        let (size, shown) = (component.len() as u64, surroundings.err);
         let request = client
             .request(Method::POST, &["suites"])
             .query(&namespace.chain(name).chain(protocol).collect::<Vec<_>>())
             .header("content-type", "application/wasm")
             .body(component);
-        let answer = client.send(request).await?;
-        let new = answer.status() == reqwest::StatusCode::CREATED;
-        let mut json: Value = super::client::json(answer).await?;
+        let mut steps = Steps::new(std::io::stderr(), shown, size, Instant::now());
+        let answer = client.send(request.header("accept", "text/event-stream")).await?;
+        let ended = follow(answer, &mut steps).await;
+        steps.end()?;
+        let (new, mut json) = ended?;
         let fixtures = match fixtures {
             Some(archive) => Some(put(&client, &json, archive).await?),
             None => None,
@@ -102,4 +113,39 @@ async fn put(client: &Client, version: &Value, archive: Bytes) -> Result<Value, 
         .header("content-type", "application/x-tar")
         .body(archive);
     super::client::json(client.send(request).await?).await
+}
+
+/// What a server tells of an upload.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Told {
+    Step { step: Step },
+    Done { new: bool, version: Value },
+    Refused { problem: Problem },
+}
+
+/// Hears an upload to its end: whether the version is new, and the version.
+async fn follow(
+    mut answer: Response,
+    steps: &mut Steps<impl Write>,
+) -> Result<(bool, Value), Failure> {
+    let early = || Failure::told(Exit::Server, "the server ended the upload without a word of it");
+    let mut parser = Parser::default();
+    loop {
+        let chunk = timeout(SILENT_AT_MOST, answer.chunk()).await;
+        let chunk = chunk.map_err(|_| Failure::told(Exit::Server, "the server fell silent"))?;
+        let chunk = chunk.map_err(broken)?.ok_or_else(early)?;
+        let events = parser.push(&chunk);
+        for event in events.map_err(|error| Failure::told(Exit::Server, error.to_string()))? {
+            match parse(event.data.as_bytes())? {
+                Told::Step { step } => steps.tell(step, Instant::now())?,
+                Told::Done { new, version } => return Ok((new, version)),
+                Told::Refused { problem } => {
+                    let status = StatusCode::from_u16(problem.status);
+                    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                    return Err(failure_of(status, problem));
+                }
+            }
+        }
+    }
 }

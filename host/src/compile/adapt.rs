@@ -55,7 +55,7 @@ const DEPENDENCIES: &[&[(&str, &str)]] = &[
 ];
 
 /// A component as it is, and of a core module the component that it is the code of.
-pub(super) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Rejection> {
+pub fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Rejection> {
     if !header::is_module(bytes) {
         return Ok(bytes.into());
     }

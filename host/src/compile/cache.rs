@@ -1,15 +1,19 @@
-//! Compiled code on disk, so that a restart costs milliseconds and not a compilation.
+//! What was found out about components, on disk: compiled code, so that a restart costs milliseconds and
+//! not a compilation, and what inspection says, so that the same bytes are not inspected again.
 //!
-//! One file per component and engine. Its name says which; its header holds a BLAKE3 hash over its
-//! name and content, under a random key that lies beside the directory and never leaves the server.
-//! A file that was damaged, cut, renamed, brought from elsewhere or written by somebody else fails
-//! that check and is deleted, never loaded. The key is no secret from this server's own user, who
-//! could as well change the binary.
+//! One file per component and finding. Its name says which; at its end, so that code begins where it can
+//! be mapped, is a BLAKE3 hash over its name and content, under a random key that lies beside the
+//! directory and never leaves the server. A file that was damaged, cut, renamed, brought from elsewhere or
+//! written by somebody else fails that check and is deleted, never used. The key is no secret from this
+//! server's own user, who could as well change the binary.
+//!
+//! Code stays mapped while it is used, so a file is never changed: it is written under another name,
+//! renamed, and deleted.
 
 use std::fs::{self, File, Permissions};
 use std::hash::{Hash as _, Hasher};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,16 +21,18 @@ use tempfile::{Builder, NamedTempFile};
 use wasmtime::Engine;
 
 use super::adapt;
+use super::settings::Structure;
 use super::trusted::Trusted;
-use crate::model::Digest;
 
-/// Starts every file; the digit is the version of the format.
-const MAGIC: &[u8; 8] = b"hdfcwsm2";
-const HEADER_BYTES: usize = MAGIC.len() + blake3::OUT_LEN;
+/// Ends every file; the digit is the version of the format.
+const MAGIC: &[u8; 8] = b"hdfcwsm3";
+/// The hash and the magic behind the content.
+const SEAL_BYTES: usize = blake3::OUT_LEN + MAGIC.len();
 const TEMPORARY: &str = "tmp-";
-const EXTENSION: &str = "cwasm";
 /// A temporary file that old was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_secs(3_600);
+/// How much of a file is read and hashed at once: it stays in the processor's cache meanwhile.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// The directory and its key.
 pub(super) struct Cache {
@@ -37,17 +43,18 @@ pub(super) struct Cache {
 }
 
 /// What is on disk for a component.
-pub(super) enum Found {
+pub(super) enum Found<T> {
     Nothing,
-    Code(Trusted),
+    Content(T),
     /// Why the file cannot be used. It is deleted.
     Rejected(String),
 }
 
-/// Which component, compiled for which engine.
+/// Which finding about which component, which is named by a hash of its bytes.
+#[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
-    pub(super) digest: Digest,
-    pub(super) engine: &'a EngineId,
+    pub(super) hash: [u8; 32],
+    pub(super) finding: &'a Finding,
 }
 
 impl Cache {
@@ -62,8 +69,40 @@ impl Cache {
     }
 
     /// The code of `entry`, verified.
-    pub(super) fn read(&self, entry: &Entry<'_>) -> Found {
-        match self.try_read(entry) {
+    pub(super) fn code(&self, entry: Entry<'_>) -> Found<Trusted> {
+        self.read(entry, |file, length| Ok(Trusted::from_verified_file(file, length)), |_| ())
+    }
+
+    /// Another content of `entry`, verified.
+    pub(super) fn content(&self, entry: Entry<'_>) -> Found<Vec<u8>> {
+        let mut content = Vec::new();
+        let found = self.read(entry, |_, _| Ok(()), |chunk| content.extend_from_slice(chunk));
+        match found {
+            Found::Content(()) => Found::Content(content),
+            Found::Nothing => Found::Nothing,
+            Found::Rejected(reason) => Found::Rejected(reason),
+        }
+    }
+
+    /// Verifies the file of `entry`, whose content `each` sees, and gives what `take` makes of the file
+    /// and the length of the content.
+    fn read<T>(
+        &self,
+        entry: Entry<'_>,
+        take: impl FnOnce(File, u64) -> io::Result<T>,
+        each: impl FnMut(&[u8]),
+    ) -> Found<T> {
+        let read = || {
+            let file = File::open(self.path(entry))?;
+            let length = match self.verify(entry, &file, each)? {
+                Ok(length) => length,
+                Err(reason) => return Ok(Found::Rejected(reason.into())),
+            };
+            // The time of last use, for `trim`. Reading was the point, so a failure is no matter.
+            let _ = file.set_modified(SystemTime::now());
+            take(file, length).map(Found::Content)
+        };
+        match read() {
             Ok(Found::Rejected(reason)) => {
                 self.remove(entry);
                 Found::Rejected(reason)
@@ -72,70 +111,80 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
             Err(error) => {
                 // Too many open files, for example: nothing is wrong with this one.
-                tracing::warn!(%error, "a cached component could not be read");
+                tracing::warn!(%error, "a file of the compile cache could not be read");
                 Found::Nothing
             }
         }
     }
 
-    fn try_read(&self, entry: &Entry<'_>) -> io::Result<Found> {
-        let file = File::open(self.path(entry))?;
+    /// The length of the content, or why it is worth nothing.
+    fn verify(
+        &self,
+        entry: Entry<'_>,
+        mut file: &File,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<Result<u64, &'static str>> {
         let size = file.metadata()?.len();
-        if size > self.max_file_bytes + HEADER_BYTES as u64 {
-            return Ok(Found::Rejected("larger than any can be".into()));
+        if size > self.max_file_bytes + SEAL_BYTES as u64 {
+            return Ok(Err("larger than any can be"));
         }
-        let mut bytes = Vec::with_capacity(size as usize);
-        (&file).take(size).read_to_end(&mut bytes)?;
-        let Some((header, code)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-            return Ok(Found::Rejected("shorter than its header".into()));
+        let Some(length) = size.checked_sub(SEAL_BYTES as u64) else {
+            return Ok(Err("shorter than any can be"));
         };
-        let (magic, hash) = header.split_at(MAGIC.len());
-        // Blake3's own comparison takes the same time wherever the difference is.
-        let ours = |hash: blake3::Hash| hash == self.hash(entry, code);
-        if magic != MAGIC || !blake3::Hash::from_slice(hash).is_ok_and(ours) {
-            let reason = "damaged, of another format, or not written by this server";
-            return Ok(Found::Rejected(reason.into()));
+        let mut hasher = self.hasher(entry);
+        let mut rest = file.take(length);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = rest.read(&mut chunk)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&chunk[..read]);
+            each(&chunk[..read]);
         }
-        // The time of last use, for `trim`. Reading was the point, so a failure is no matter.
-        let _ = file.set_modified(SystemTime::now());
-        Ok(Found::Code(Trusted::from_verified_file(bytes, HEADER_BYTES)))
+        let mut seal = [0; SEAL_BYTES];
+        file.read_exact(&mut seal)?;
+        let (hash, magic) = seal.split_at(blake3::OUT_LEN);
+        // Blake3's own comparison takes the same time wherever the difference is.
+        let ours = |hash: blake3::Hash| hash == hasher.finalize();
+        let verified = magic == MAGIC && blake3::Hash::from_slice(hash).is_ok_and(ours);
+        let reason = "damaged, of another format, or not written by this server";
+        Ok(verified.then_some(length).ok_or(reason))
     }
 
-    /// Keeps `code` for the next start, and deletes what was not used for longest if there is too
-    /// much. What alone is larger than the whole cache is not kept.
-    pub(super) fn write(&self, entry: &Entry<'_>, code: &Trusted) -> io::Result<()> {
-        let code = code.as_bytes();
-        if code.len() as u64 + HEADER_BYTES as u64 > self.max_bytes {
-            return Ok(());
+    /// Keeps `content` for the next time, and deletes what was not used for longest if there is too
+    /// much. Gives the file; none for what alone is larger than the whole cache and is not kept.
+    pub(super) fn write(&self, entry: Entry<'_>, content: &[u8]) -> io::Result<Option<File>> {
+        if content.len() as u64 + SEAL_BYTES as u64 > self.max_bytes {
+            return Ok(None);
         }
         let mut file = self.temporary()?;
+        file.write_all(content)?;
+        file.write_all(self.hasher(entry).update(content).finalize().as_bytes())?;
         file.write_all(MAGIC)?;
-        file.write_all(self.hash(entry, code).as_bytes())?;
-        file.write_all(code)?;
         file.as_file().sync_all()?;
-        file.persist(self.path(entry)).map_err(|error| error.error)?;
+        let file = file.persist(self.path(entry)).map_err(|error| error.error)?;
         File::open(&self.dir)?.sync_all()?;
-        self.trim()
+        self.trim()?;
+        Ok(Some(file))
     }
 
     /// Deletes a file that turned out to be of no use.
-    pub(super) fn remove(&self, entry: &Entry<'_>) {
+    pub(super) fn remove(&self, entry: Entry<'_>) {
         let _ = fs::remove_file(self.path(entry));
     }
 
     /// Where `entry` is.
-    fn path(&self, entry: &Entry<'_>) -> PathBuf {
-        self.dir.join(format!("{}-{}.{EXTENSION}", entry.digest.hex(), entry.engine.short()))
+    fn path(&self, Entry { hash, finding }: Entry<'_>) -> PathBuf {
+        let Finding { extension, .. } = finding;
+        self.dir.join(format!("{}-{}.{extension}", hex::encode(hash), finding.short()))
     }
 
     /// Only who has the key can make it. Over the name as well, so that no file stands for another.
-    fn hash(&self, entry: &Entry<'_>, code: &[u8]) -> blake3::Hash {
-        blake3::Hasher::new_keyed(&self.key)
-            .update(MAGIC)
-            .update(entry.digest.as_bytes())
-            .update(&entry.engine.0)
-            .update(code)
-            .finalize()
+    fn hasher(&self, entry: Entry<'_>) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(MAGIC).update(&entry.hash).update(&entry.finding.fingerprint);
+        hasher
     }
 
     fn temporary(&self) -> io::Result<NamedTempFile> {
@@ -163,8 +212,9 @@ impl Cache {
             let path = file?.path();
             // Another process may have deleted it meanwhile.
             let Ok(metadata) = fs::metadata(&path) else { continue };
-            if path.extension().is_some_and(|extension| extension == EXTENSION) {
-                files.push((metadata.modified()?, metadata.len(), path));
+            if path.extension().is_some_and(|it| it == Finding::CODE || it == Finding::NAMES) {
+                // What it takes of the disk: a small file takes a block too.
+                files.push((metadata.modified()?, metadata.blocks() * 512, path));
             }
         }
         files.sort();
@@ -209,24 +259,41 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; blake3::KEY_LEN]> {
     Ok(key)
 }
 
-/// Everything on which compiled code and its symbols depend beside the upload: wasmtime's version and
-/// target, the processor's abilities, all settings that shape them, and what makes components of core
-/// modules.
-pub(super) struct EngineId([u8; 32]);
+/// A kind of finding, and everything on which it depends beside the upload.
+pub(super) struct Finding {
+    extension: &'static str,
+    fingerprint: [u8; 32],
+}
 
-impl EngineId {
-    /// The identity of `engine` with so much debug information.
-    pub(super) fn of(engine: &Engine, debug_bytes: u64) -> Self {
+impl Finding {
+    const CODE: &str = "cwasm";
+    const NAMES: &str = "names";
+
+    /// Code compiled for `engine`, with so much debug information: wasmtime's version and target, the
+    /// processor's abilities, all settings that shape them, and what makes components of core modules.
+    pub(super) fn code(engine: &Engine, debug_bytes: u64) -> Self {
         let mut fingerprint = Fingerprint::default();
         engine.precompile_compatibility_hash().hash(&mut fingerprint);
         debug_bytes.hash(&mut fingerprint);
         adapt::VERSION.hash(&mut fingerprint);
-        Self(fingerprint.into_bytes())
+        Self { extension: Self::CODE, fingerprint: fingerprint.into_bytes() }
+    }
+
+    /// What inspection told: of another build of `exe`, or within other bounds, it may tell otherwise.
+    pub(super) fn names(exe: &Path, bounds: &Structure) -> Self {
+        let mut fingerprint = Fingerprint::default();
+        match fs::metadata(exe) {
+            Ok(file) => (file.len(), file.mtime(), file.mtime_nsec()).hash(&mut fingerprint),
+            // Replaced while it runs, for example. Then nothing is found, and nobody finds ours.
+            Err(_) => rand::random::<u128>().hash(&mut fingerprint),
+        }
+        format!("{bounds:?}").hash(&mut fingerprint);
+        Self { extension: Self::NAMES, fingerprint: fingerprint.into_bytes() }
     }
 
     /// Enough of it for a file's name; the whole is in the file's hash.
     fn short(&self) -> String {
-        hex::encode(&self.0[..8])
+        hex::encode(&self.fingerprint[..8])
     }
 }
 

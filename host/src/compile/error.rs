@@ -214,6 +214,9 @@ pub enum CompileError {
     /// The compiler or the engine refuses the component.
     #[error("compile it: {0}")]
     Failed(String),
+    /// What was uploaded is not there any more, or cannot be read.
+    #[error("read the component: {0}")]
+    Unread(String),
     /// The server's own fault.
     #[error("compile it")]
     Host(#[source] Arc<anyhow::Error>),
@@ -226,7 +229,7 @@ impl CompileError {
         match self {
             Self::Rejected(_) | Self::Failed(_) => true,
             Self::Limit { name, .. } => *name != super::child::WALL,
-            Self::Busy | Self::Host(_) => false,
+            Self::Busy | Self::Unread(_) | Self::Host(_) => false,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::error::{Rejection, shown};
 
 const MAGIC: &[u8] = b"\0asm";
 /// How much is looked at to tell text from other bytes.
-const SAMPLE_BYTES: usize = 512;
+pub(super) const SAMPLE_BYTES: usize = 512;
 
 /// The starts of files that people upload by mistake, and what they are.
 const KNOWN: &[(&[u8], &str)] = &[

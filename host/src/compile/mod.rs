@@ -23,6 +23,7 @@ mod reserve;
 mod settings;
 mod symbols;
 mod trusted;
+mod upload;
 mod worker;
 
 use std::collections::HashMap;
@@ -34,26 +35,28 @@ use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use wasmtime::component::Component;
 
+pub use adapt::component;
 pub use error::{Bound, CompileError, Rejection};
 pub use order::Kind;
 pub use settings::{CompileSettings, Structure};
 pub(crate) use symbols::{LeftOut, Symbol, Symbols, readable};
+pub use upload::Upload;
 pub use worker::worker_main;
 
 use crate::metrics::Metrics;
-use crate::model::Digest;
+use crate::model::{Digest, Step};
 use crate::wasm::{Engines, refused_by_pools};
-use cache::{Cache, EngineId, Entry, Found};
+use cache::{Cache, Entry, Finding, Found};
 use error::shown;
 use lru::Lru;
 use order::{Job, Names, Order};
 use trusted::Trusted;
 
 /// What a component says of itself before anything is compiled or run.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Inspection {
     /// What it is run as.
     pub kind: Kind,
@@ -84,13 +87,19 @@ pub struct Loaded {
 
 /// Inspects, compiles and keeps components. Cheap to clone.
 #[derive(Clone)]
-pub struct Compiler(Arc<Inner>);
+pub struct Compiler {
+    inner: Arc<Inner>,
+    /// Hears what is done for whoever has this handle.
+    steps: Option<watch::Sender<Step>>,
+}
 
 struct Inner {
     exe: PathBuf,
     settings: CompileSettings,
     engines: Engines,
-    engine_ids: [EngineId; 2],
+    /// What is kept on disk: compiled code, by whether it is metered; what inspection told.
+    code: [Finding; 2],
+    names: Finding,
     metrics: Metrics,
     cache: Cache,
     inspections: Lane,
@@ -119,8 +128,12 @@ impl State {
     }
 }
 
-/// A load on which any number of callers wait. It goes on when they all leave.
-type Loading = Shared<BoxFuture<'static, Result<Loaded, CompileError>>>;
+/// A load on which any number of callers wait, and how far it is. It goes on when they all leave.
+#[derive(Clone)]
+struct Loading {
+    end: Shared<BoxFuture<'static, Result<Loaded, CompileError>>>,
+    steps: watch::Receiver<Step>,
+}
 
 impl Compiler {
     /// `exe` is the `handoff` binary (`std::env::current_exe()`), run as `handoff compile-worker`.
@@ -134,16 +147,18 @@ impl Compiler {
     ) -> Result<Self, CompileError> {
         let cache = Cache::open(cache_dir.clone(), settings.cache_bytes, settings.compiled_bytes)
             .with_context(|| format!("open the compile cache {}", cache_dir.display()))?;
-        let engine_ids =
-            [false, true].map(|metered| EngineId::of(engines.get(metered), settings.debug_bytes));
+        let code =
+            [false, true].map(|metered| Finding::code(engines.get(metered), settings.debug_bytes));
+        let names = Finding::names(&exe, &settings.structure);
         let state = State {
             loaded: Lru::new(settings.loaded, settings.loaded_bytes),
             failed: Lru::new(settings.remembered_failures, u64::MAX),
             loading: HashMap::new(),
         };
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             exe,
-            engine_ids,
+            code,
+            names,
             cache,
             inspections: Lane::new(settings.inspections, settings.queue, "compile.inspections"),
             compilations: Lane::new(settings.concurrency, settings.queue, "compile.concurrency"),
@@ -151,27 +166,76 @@ impl Compiler {
             settings,
             engines,
             metrics,
-        })))
+        };
+        Ok(Self { inner: Arc::new(inner), steps: None })
+    }
+
+    /// The same, but what is done by this handle is told to `steps` as it begins.
+    pub fn reporting(&self, steps: watch::Sender<Step>) -> Self {
+        Self { inner: self.inner.clone(), steps: Some(steps) }
+    }
+
+    fn tell(&self, step: Step) {
+        if let Some(steps) = &self.steps {
+            steps.send_replace(step);
+        }
     }
 
     /// Reads and checks, without compiling: size, header, structure, our export, imports we offer.
-    pub async fn inspect(&self, bytes: Bytes) -> Result<Inspection, CompileError> {
-        self.0.inspect(bytes).await.inspect_err(|error| self.0.count(error))
+    pub async fn inspect(&self, upload: impl Into<Upload>) -> Result<Inspection, CompileError> {
+        let inspected = self.checked(upload.into()).await;
+        inspected.inspect_err(|error| self.inner.count(error))
     }
 
-    /// From memory, from the disk cache, or by the child; the same digest is compiled once at a time.
+    async fn checked(&self, upload: Upload) -> Result<Inspection, CompileError> {
+        let inner = &self.inner;
+        let (size_bytes, cap_bytes) =
+            (upload.size().map_err(unread)?, inner.settings.component_bytes);
+        if size_bytes > cap_bytes {
+            return Err(Rejection::TooLarge { size_bytes, cap_bytes }.into());
+        }
+        header::check(&upload.head(header::SAMPLE_BYTES).map_err(unread)?)?;
+        let (earlier, content) = (inner.clone(), upload.clone());
+        let (name, earlier) = blocking(move || {
+            let name = content.hash()?;
+            Ok((name, earlier.inspected(name)))
+        })
+        .await?
+        .map_err(unread)?;
+        if let Some(inspection) = earlier {
+            return Ok(inspection);
+        }
+        let read = move || upload.bytes().map(|bytes| (Digest::of(&bytes), bytes));
+        let (digest, bytes) = blocking(read).await?.map_err(unread)?;
+        if let Some(error) = inner.state().failed.get(&(digest, Job::Inspect)) {
+            return Err(error);
+        }
+        self.tell(Step::Check);
+        let result = inner.inspect_in_child(&bytes).await;
+        if let Some(error) = result.as_ref().err().filter(|error| error.is_final()) {
+            inner.state().failed.insert((digest, Job::Inspect), error.clone(), 0);
+        }
+        let Names { kind, language, exports, imports } = result?;
+        let inspection = Inspection { kind, language, exports, imports, size_bytes, digest };
+        let (inner, told) = (inner.clone(), inspection.clone());
+        blocking(move || inner.keep_inspection(name, &told)).await?;
+        Ok(inspection)
+    }
+
+    /// Compiled code: from memory, from the disk cache, or by the child, for which alone `bytes` is
+    /// asked. The same is loaded once at a time, however many callers want it.
     pub async fn load(
         &self,
         digest: Digest,
-        bytes: Bytes,
         metered: bool,
+        bytes: impl Future<Output = Result<Bytes, CompileError>> + Send + 'static,
     ) -> Result<Loaded, CompileError> {
         let started = Instant::now();
         let key = Key { digest, metered };
-        let loading = {
-            let mut state = self.0.state();
+        let Loading { mut end, mut steps } = {
+            let mut state = self.inner.state();
             if let Some(loaded) = state.loaded.get(&key) {
-                self.0.metrics.compiled("memory", started.elapsed());
+                self.inner.metrics.compiled("memory", started.elapsed());
                 return Ok(loaded);
             }
             if let Some(error) = state.failed.get(&(digest, Job::Compile { metered })) {
@@ -179,58 +243,36 @@ impl Compiler {
             }
             state.loading.entry(key).or_insert_with(|| self.start(key, bytes)).clone()
         };
-        loading.await
-    }
-
-    /// The same from memory or the disk cache alone.
-    pub async fn cached(&self, digest: Digest, metered: bool) -> Option<Loaded> {
-        let started = Instant::now();
-        let key = Key { digest, metered };
-        let loaded = self.0.state().loaded.get(&key);
-        if let Some(loaded) = loaded {
-            self.0.metrics.compiled("memory", started.elapsed());
-            return Some(loaded);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut end => return result,
+                Ok(()) = steps.changed() => self.tell(*steps.borrow_and_update()),
+            }
         }
-        let inner = self.0.clone();
-        let loaded = blocking(move || inner.find_on_disk(key)).await.ok()??;
-        self.0.state().keep(key, &loaded);
-        Some(loaded)
     }
 
     /// Called with the state locked, so that the load cannot end before it is entered there.
-    fn start(&self, key: Key, bytes: Bytes) -> Loading {
-        let inner = self.0.clone();
+    fn start(
+        &self,
+        key: Key,
+        bytes: impl Future<Output = Result<Bytes, CompileError>> + Send + 'static,
+    ) -> Loading {
+        let inner = self.inner.clone();
         let started = Instant::now();
+        let (teller, steps) = watch::channel(Step::default());
         let load = tokio::spawn(async move {
-            let work = tokio::spawn(inner.clone().load(key, bytes));
+            let work = tokio::spawn(inner.clone().load(key, bytes, teller));
             let result = work.await.unwrap_or_else(|error| Err(anyhow!(error).into()));
             inner.finish(key, &result, started.elapsed());
             result
         });
-        async { load.await.unwrap_or_else(|error| Err(anyhow!(error).into())) }.boxed().shared()
+        let end = async { load.await.unwrap_or_else(|error| Err(anyhow!(error).into())) };
+        Loading { end: end.boxed().shared(), steps }
     }
 }
 
 impl Inner {
-    async fn inspect(&self, bytes: Bytes) -> Result<Inspection, CompileError> {
-        let (size_bytes, cap_bytes) = (bytes.len() as u64, self.settings.component_bytes);
-        if size_bytes > cap_bytes {
-            return Err(Rejection::TooLarge { size_bytes, cap_bytes }.into());
-        }
-        header::check(&bytes)?;
-        let content = bytes.clone();
-        let digest = blocking(move || Digest::of(&content)).await?;
-        if let Some(error) = self.state().failed.get(&(digest, Job::Inspect)) {
-            return Err(error);
-        }
-        let result = self.inspect_in_child(&bytes).await;
-        if let Some(error) = result.as_ref().err().filter(|error| error.is_final()) {
-            self.state().failed.insert((digest, Job::Inspect), error.clone(), 0);
-        }
-        let Names { kind, language, exports, imports } = result?;
-        Ok(Inspection { kind, language, exports, imports, size_bytes, digest })
-    }
-
     async fn inspect_in_child(&self, bytes: &Bytes) -> Result<Names, CompileError> {
         let _turn = self.inspections.turn(&self.metrics).await?;
         let names_bytes = self.settings.structure.names * self.settings.structure.name_bytes;
@@ -244,13 +286,43 @@ impl Inner {
         Ok(serde_json::from_slice(&answer).context("read the answer of the child process")?)
     }
 
-    async fn load(self: Arc<Self>, key: Key, bytes: Bytes) -> Result<Loaded, CompileError> {
+    /// What an earlier inspection of the same bytes told. They are named by BLAKE3, which takes a
+    /// fraction of the time that the digest takes, and is as good here.
+    fn inspected(&self, name: [u8; 32]) -> Option<Inspection> {
+        match self.cache.content(Entry { hash: name, finding: &self.names }) {
+            Found::Nothing => None,
+            Found::Content(told) => serde_json::from_slice(&told).ok(),
+            Found::Rejected(reason) => {
+                tracing::warn!(reason, "what inspection told is not used and deleted");
+                None
+            }
+        }
+    }
+
+    fn keep_inspection(&self, name: [u8; 32], told: &Inspection) {
+        let entry = Entry { hash: name, finding: &self.names };
+        let written = serde_json::to_vec(told).map_err(std::io::Error::other);
+        let written = written.and_then(|told| self.cache.write(entry, &told));
+        if let Err(error) = written {
+            tracing::warn!(%error, digest = %told.digest, "what inspection told was not kept on disk");
+        }
+    }
+
+    async fn load(
+        self: Arc<Self>,
+        key: Key,
+        bytes: impl Future<Output = Result<Bytes, CompileError>>,
+        steps: watch::Sender<Step>,
+    ) -> Result<Loaded, CompileError> {
         let inner = self.clone();
         if let Some(loaded) = blocking(move || inner.find_on_disk(key)).await? {
             return Ok(loaded);
         }
+        steps.send_replace(Step::Wait);
         let turn = self.compilations.turn(&self.metrics).await?;
+        steps.send_replace(Step::Compile);
         let started = Instant::now();
+        let bytes = bytes.await?;
         let content = bytes.clone();
         if blocking(move || Digest::of(&content)).await? != key.digest {
             return Err(anyhow!("the stored bytes of {} are damaged", key.digest).into());
@@ -260,17 +332,25 @@ impl Inner {
             wall_ms: self.settings.wall_ms,
             answer_bytes: self.settings.compiled_bytes,
         };
-        let code = Trusted::from_child(child::run(&self.exe, &order, &bytes, &bounds).await?);
+        let answer = child::run(&self.exe, &order, &bytes, &bounds).await?;
         drop(turn);
         let inner = self.clone();
-        let loaded = blocking(move || inner.take_in(key, &code)).await??;
+        let loaded = blocking(move || inner.take_in(key, answer)).await??;
         self.metrics.compiled("compiled", started.elapsed());
         Ok(loaded)
     }
 
     /// Loads what the child made, and keeps it on disk.
-    fn take_in(&self, key: Key, code: &Trusted) -> Result<Loaded, CompileError> {
+    fn take_in(&self, key: Key, answer: Vec<u8>) -> Result<Loaded, CompileError> {
+        let entry = self.entry(key);
+        let written = self.cache.write(entry, &answer).unwrap_or_else(|error| {
+            // It runs all the same; the next start compiles it again.
+            tracing::warn!(%error, digest = %key.digest, "a compiled component was not kept on disk");
+            None
+        });
+        let code = Trusted::from_child(answer, written);
         let (component, symbols) = code.load(self.engines.get(key.metered)).map_err(|error| {
+            self.cache.remove(entry);
             let why = format!("{error:#}");
             match refused_by_pools(&why) {
                 Some(setting) => {
@@ -286,26 +366,22 @@ impl Inner {
             let digest = key.digest;
             tracing::warn!(%digest, bytes, limit, "a component's debug information is not used");
         }
-        if let Err(error) = self.cache.write(&self.entry(key), code) {
-            // It runs all the same; the next start compiles it again.
-            tracing::warn!(%error, digest = %key.digest, "a compiled component was not kept on disk");
-        }
         Ok(loaded(key, component, symbols))
     }
 
     fn find_on_disk(&self, key: Key) -> Option<Loaded> {
         let started = Instant::now();
         let entry = self.entry(key);
-        let reason = match self.cache.read(&entry) {
+        let reason = match self.cache.code(entry) {
             Found::Nothing => return None,
             Found::Rejected(reason) => reason,
-            Found::Code(code) => match code.load(self.engines.get(key.metered)) {
+            Found::Content(code) => match code.load(self.engines.get(key.metered)) {
                 Ok((component, symbols)) => {
                     self.metrics.compiled("disk", started.elapsed());
                     return Some(loaded(key, component, symbols));
                 }
                 Err(error) => {
-                    self.cache.remove(&entry);
+                    self.cache.remove(entry);
                     format!("{error:#}")
                 }
             },
@@ -359,7 +435,7 @@ impl Inner {
     }
 
     fn entry(&self, key: Key) -> Entry<'_> {
-        Entry { digest: key.digest, engine: &self.engine_ids[usize::from(key.metered)] }
+        Entry { hash: *key.digest.as_bytes(), finding: &self.code[usize::from(key.metered)] }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -398,6 +474,10 @@ impl Lane {
         let turn = self.turns.acquire().await.context("take a turn")?;
         Ok([turn, room])
     }
+}
+
+fn unread(error: std::io::Error) -> CompileError {
+    CompileError::Unread(error.to_string())
 }
 
 /// Runs what would hold up the other tasks of this thread.

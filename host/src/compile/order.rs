@@ -103,17 +103,21 @@ pub(super) fn answer(out: &mut impl Write, done: bool, payload: &[u8]) -> io::Re
     out.flush()
 }
 
-/// Compiled code and the table of symbols beside it, as one.
-pub(super) fn packed(code: &[u8], symbols: &[u8]) -> Vec<u8> {
-    [&(symbols.len() as u64).to_le_bytes(), symbols, code].concat()
+/// How many bytes at the end of [`packed`] tell the length of its symbols.
+pub(super) const TRAILER_BYTES: usize = 8;
+
+/// Compiled code and the table of symbols as one. The code comes first, so that it can be mapped from
+/// where it lies.
+pub(super) fn packed(code: Vec<u8>, symbols: &[u8]) -> Vec<u8> {
+    let mut packed = code;
+    packed.extend(symbols);
+    packed.extend((symbols.len() as u64).to_le_bytes());
+    packed
 }
 
-/// The two parts again: code and symbols.
-pub(super) fn unpacked(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-    let (symbols, code) = rest.split_at_checked(length)?;
-    Some((code, symbols))
+/// The length of the symbols, of the last bytes of [`packed`].
+pub(super) fn symbols_length(trailer: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(trailer.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -121,11 +125,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_and_symbols_are_told_apart() {
-        let bytes = packed(b"code", b"symbols");
-        assert_eq!(unpacked(&bytes), Some((&b"code"[..], &b"symbols"[..])));
-        assert_eq!(unpacked(&bytes[..8 + 6]), None);
-        assert_eq!(unpacked(&[0xff; 9]), None);
+    fn code_comes_first_and_the_length_of_the_symbols_last() {
+        let bytes = packed(b"code".to_vec(), b"symbols");
+        let (rest, trailer) = bytes.split_at(bytes.len() - TRAILER_BYTES);
+        assert_eq!((rest, symbols_length(trailer)), (&b"codesymbols"[..], Some(7)));
+        assert_eq!(symbols_length(b"short"), None);
     }
 
     #[test]

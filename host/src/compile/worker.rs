@@ -84,7 +84,7 @@ fn perform(order: &Order, input: &[u8]) -> Result<Vec<u8>, Refusal> {
             let failed = |error: &dyn std::fmt::Display| Refusal::Failed(shown(&error.to_string()));
             let symbols = Symbols::read(&component, order.debug_bytes).map_err(|e| failed(&e))?;
             let symbols = postcard::to_allocvec(&symbols).map_err(|e| failed(&e))?;
-            Ok(order::packed(&code, &symbols))
+            Ok(order::packed(code, &symbols))
         }
     }
 }

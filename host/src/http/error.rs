@@ -29,8 +29,8 @@ use crate::runner::{
 use crate::storage::StorageError;
 
 /// What went wrong, in the form of RFC 9457.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Problem {
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
     /// The kind of problem, for programs: `urn:handoff:problem:` and a word that does not change.
     #[serde(rename = "type")]
     #[schema(example = "urn:handoff:problem:not-found")]
@@ -225,6 +225,29 @@ impl ApiError {
     pub(super) fn unavailable(detail: impl fmt::Display) -> Self {
         Self { retry_after: Some(RETRY_AFTER), ..Self::new(Kind::Unavailable, detail) }
     }
+
+    /// An upload took too long.
+    pub(super) fn too_long() -> Self {
+        Self::unavailable(
+            "the upload took longer than the server allows (setting `http.upload_timeout_ms`): try again",
+        )
+    }
+
+    /// What a client is told. A mistake of the server is logged here, with its cause.
+    pub(super) fn problem(self, request_id: Option<String>) -> Problem {
+        let (status, word, title) = self.kind.facts();
+        if status.is_server_error() {
+            let cause = self.cause.as_deref().map(chain);
+            tracing::error!(%status, detail = self.detail, cause, "a request failed");
+        }
+        Problem {
+            kind: format!("urn:handoff:problem:{word}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail,
+            request_id,
+        }
+    }
 }
 
 impl IntoResponse for ApiError {
@@ -263,19 +286,8 @@ pub(super) async fn render(
     if let Some(bound) = error.bound {
         metrics.server_limit_hit(bound);
     }
-    let (status, word, title) = error.kind.facts();
-    if status.is_server_error() {
-        let cause = error.cause.as_deref().map(chain);
-        tracing::error!(%status, detail = error.detail, cause, "a request failed");
-    }
-    let problem = Problem {
-        kind: format!("urn:handoff:problem:{word}"),
-        title,
-        status: status.as_u16(),
-        detail: error.detail,
-        request_id,
-    };
-    let mut answer = (status, Json(problem)).into_response();
+    let status = error.kind.facts().0;
+    let mut answer = (status, Json(error.problem(request_id))).into_response();
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_TYPE);
     headers.remove(header::CONTENT_LENGTH);
@@ -398,7 +410,7 @@ impl From<CompileError> for ApiError {
             CompileError::Busy => Self::unavailable(
                 "too many uploads wait to be compiled already; try again in a moment",
             ),
-            CompileError::Host(_) => Self::internal(error),
+            CompileError::Host(_) | CompileError::Unread(_) => Self::internal(error),
             error => Self::new(Kind::Rejected, format!("failed to {error}")),
         }
     }

@@ -52,9 +52,10 @@ impl Idempotency {
 
     /// The key with the digest of the whole request.
     pub(super) fn over(self, body: &Bytes) -> Option<IdempotencyKey> {
+        let key = self.key?;
         let mut request = self.head.into_bytes();
         request.extend_from_slice(Digest::of(body).as_bytes());
-        Some(IdempotencyKey { key: self.key?, request: Digest::of(&request) })
+        Some(IdempotencyKey { key, request: Digest::of(&request) })
     }
 }
 

@@ -25,6 +25,7 @@ mod settings;
 mod suites;
 #[cfg(test)]
 mod tests;
+mod uploading;
 pub mod views;
 
 use std::sync::Arc;

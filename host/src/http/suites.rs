@@ -1,20 +1,27 @@
 //! Suites and their versions.
 
-use axum::Json;
+use std::time::Duration;
+
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures::FutureExt as _;
 use serde::Deserialize;
+use tokio::sync::watch;
+use tower_http::request_id::RequestId;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query, Received, page};
 use super::idempotency::Idempotency;
+use super::uploading::{self, EVERY};
 use super::views::{
-    List, ProtocolView, SuiteSummaryView, SuiteView, VersionSummaryView, VersionView,
+    List, ProtocolView, SuiteSummaryView, SuiteView, UploadEventView, VersionSummaryView,
+    VersionView,
 };
-use crate::model::{Digest, Introduction, Name, SuiteId, SuiteVersion};
+use crate::model::{Digest, Introduction, Name, Step, SuiteId, SuiteVersion};
 
 /// Which page of a list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -52,13 +59,18 @@ pub(super) struct Component(#[allow(dead_code, reason = "names a shape for OpenA
 /// The body is a WebAssembly component that exports `handoff:suite/tests`, or a test program for WASI
 /// preview 1 or 2 that was not written for this server, such as what `cargo test --no-run` and
 /// `go test -c` make. It is checked, compiled and asked for its tests before it is stored.
+///
+/// With `Accept: text/event-stream` the answer begins at once and tells how far it is: events `step`, then
+/// `done` or `refused`.
 #[utoipa::path(
     post, path = "/suites", tag = "suites",
     params(UploadQuery, ("Idempotency-Key" = Option<String>, Header)),
     request_body(content = Component, content_type = "application/wasm"),
     responses(
         (status = 201, body = VersionView, description = "The version is new", headers(("Location" = String))),
-        (status = 200, body = VersionView, description = "This version was there already"),
+        (status = 200, description = "This version was there already; or events, if they were asked for", content(
+            (VersionView = "application/json"), (UploadEventView = "text/event-stream"),
+        )),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "The same program is there with another protocol"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
@@ -69,6 +81,8 @@ pub(super) async fn upload(
     State(api): State<Api>,
     Query(query): Query<UploadQuery>,
     key: Idempotency,
+    headers: HeaderMap,
+    request_id: Option<Extension<RequestId>>,
     body: Received,
 ) -> Result<Response, ApiError> {
     if body.bytes.is_empty() {
@@ -77,7 +91,19 @@ pub(super) async fn upload(
     let key = key.over(&body.bytes);
     let UploadQuery { namespace, name, protocol } = query;
     let introduction = Introduction { namespace, name, protocol: protocol.map(Into::into) };
-    let (version, new) = api.app.runner.upload(body.bytes, introduction, key).await?;
+    let (teller, steps) = watch::channel(Step::default());
+    let patience = Duration::from_millis(api.app.config.http.upload_timeout_ms);
+    let upload = async move {
+        let upload = api.app.runner.upload(body.bytes.clone(), introduction, key, teller);
+        // The body counts as held until here.
+        let ended = tokio::time::timeout(patience, upload).await.map(|ended| (ended, body));
+        let (ended, _) = ended.map_err(|_| ApiError::too_long())?;
+        Ok(ended?)
+    };
+    if uploading::asked_for(&headers) {
+        return Ok(uploading::told(upload.boxed(), steps, EVERY, request_id.as_deref()));
+    }
+    let (version, new) = upload.await?;
     Ok(answer(&version, new))
 }
 

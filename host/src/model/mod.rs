@@ -20,6 +20,7 @@ mod run;
 pub(crate) mod samples;
 mod schedule;
 mod shard;
+mod step;
 mod suite;
 
 pub use activity::Activity;
@@ -41,6 +42,7 @@ pub use schedule::{
     CatchUp, CatchUpMode, DueOutcome, DueRow, Ends, Overlap, Paused, Schedule, ScheduleSpec,
 };
 pub use shard::{InvalidShard, Shard};
+pub use step::Step;
 pub use suite::{
     Introduction, InvalidDescription, Label, Link, SuiteDescription, SuiteVersion, TestCase,
 };

@@ -12,7 +12,7 @@ use super::executor::{self, End, Job};
 use super::roster::{Roster, Slot, Start, Turn, Waiting};
 use super::sink::{Sink as _, StorageSink};
 use super::{Shared, SubmitError, fixtures};
-use crate::compile::Loaded;
+use crate::compile::{CompileError, Loaded};
 use crate::model::{Counts, EventKind, Policy, Run, RunId, RunStatus, TestStatus, Value};
 use crate::wasm::FixtureFiles;
 
@@ -264,16 +264,14 @@ async fn prepare(shared: &Shared, run: &Run) -> Result<Prepared, String> {
     let policy = shared.storage.policy(&run.spec.suite).map_err(|e| format!("failed to {e}"))?;
     let policy = policy.unwrap_or_default();
     let metered = shared.limits.patched(&policy.limits).fuel > 0;
-    let component = match shared.compiler.cached(digest, metered).await {
-        Some(component) => component,
-        None => {
-            let bytes = shared.storage.component(&digest).await;
-            let bytes = bytes.map_err(|e| format!("failed to {e}"))?;
-            let bytes = bytes.ok_or("the version was deleted")?;
-            let loaded = shared.compiler.load(digest, bytes, metered).await;
-            loaded.map_err(|error| format!("failed to {error}"))?
-        }
+    let storage = shared.storage.clone();
+    let bytes = async move {
+        let bytes =
+            storage.component(&digest).await.map_err(|e| CompileError::Unread(e.to_string()))?;
+        bytes.ok_or_else(|| CompileError::Unread("the version was deleted".into()))
     };
+    let component = shared.compiler.load(digest, metered, bytes).await;
+    let component = component.map_err(|error| format!("failed to {error}"))?;
     let values =
         executor::values_so_far(&shared.storage, run).map_err(|e| format!("failed to {e}"))?;
     let fixtures = fixtures::of(shared, run).await?;

@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{self, End, Job};
 use super::fixtures::measured;
 use super::sink::Sink;
-use crate::compile::{CompileError, CompileSettings, Compiler};
+use crate::compile::{CompileError, CompileSettings, Compiler, Upload};
 use crate::metrics::Metrics;
 use crate::model::{
-    EventKind, Introduction, Name, PlanError, Policy, Run, RunEvent, RunId, RunRequest, SuiteId,
-    SuiteVersion, plan,
+    EventKind, Introduction, Name, PlanError, Policy, Run, RunEvent, RunId, RunRequest, Step,
+    SuiteId, SuiteVersion, plan,
 };
 use crate::storage::StorageError;
 use crate::wasm::{DescribeError, Engines, FixturesError, Sandbox, SandboxSettings};
@@ -25,7 +25,7 @@ use super::RunnerSettings;
 /// What is to be run, and how.
 pub struct HeadlessOrder {
     /// The suite's component.
-    pub component: Bytes,
+    pub component: Upload,
     /// What is said of it.
     pub introduction: Introduction,
     /// Which of its tests, how often and so on.
@@ -44,6 +44,8 @@ pub struct HeadlessOrder {
     pub cache_dir: PathBuf,
     /// Cancels the run; teardown still runs.
     pub cancel: CancellationToken,
+    /// Hears what is done before the run begins; nobody tells any more when it does.
+    pub steps: watch::Sender<Step>,
     /// Gets each event, details and artifacts included. Nobody has to listen.
     pub events: mpsc::Sender<RunEvent>,
 }
@@ -76,15 +78,20 @@ pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
     let metrics = Metrics::new();
     let engines = Engines::new(&order.sandbox).map_err(|e| HeadlessError::Sandbox(e.into()))?;
     let limits = order.sandbox.limits.patched(&order.policy.limits);
-    let exe = std::env::current_exe().map_err(|e| HeadlessError::Sandbox(e.into()))?;
+    let (exe, steps) = (std::env::current_exe(), order.steps);
+    let exe = exe.map_err(|e| HeadlessError::Sandbox(e.into()))?;
     let compiler =
-        Compiler::new(exe, order.cache_dir, order.compile, engines.clone(), metrics.clone())?;
-    let sandbox = Sandbox::new(order.sandbox, engines, metrics)
+        Compiler::new(exe, order.cache_dir, order.compile, engines.clone(), metrics.clone())?
+            .reporting(steps.clone());
+    let sandbox = Sandbox::new(order.sandbox, engines.clone(), metrics)
         .map_err(|e| HeadlessError::Sandbox(e.into()))?;
     let inspection = compiler.inspect(order.component.clone()).await?;
-    let loaded = compiler.load(inspection.digest, order.component, limits.fuel > 0).await?;
+    let loaded = compiler.load(inspection.digest, limits.fuel > 0, order.component.read()).await?;
+    steps.send_replace(Step::Describe);
     let (introduction, language) = (order.introduction, inspection.language.as_deref());
     let described = sandbox.describe(&loaded, &introduction, language).await?;
+    // Who listens hears that this was the last step, before the first event.
+    drop((steps, compiler));
     let namespace = introduction.namespace.or(described.namespace);
     let version = SuiteVersion {
         suite: SuiteId {
@@ -116,13 +123,16 @@ pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
         limits: Arc::new(limits),
         fixtures,
         values: Vec::new(),
-        sandbox,
+        sandbox: sandbox.clone(),
         hub: None,
         teardown_timeout: Duration::from_millis(order.runner.teardown_timeout_ms),
         cancel: order.cancel,
         stop: CancellationToken::new(),
     };
-    match executor::execute(job, &sink).await {
+    let end = executor::execute(job, &sink).await;
+    // Giving back what the sandbox reserved takes longer than a small run, and nobody waits for it.
+    drop(tokio::task::spawn_blocking(move || drop((sandbox, engines))));
+    match end {
         End::Finished(Err(error)) => Err(error.into()),
         End::Finished(Ok(())) | End::Stopped => {
             Ok(sink.run.into_inner().unwrap_or_else(PoisonError::into_inner))

@@ -1,10 +1,11 @@
 //! From uploaded bytes to a stored version: check, compile, ask what it is, store.
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::Runner;
 use crate::compile::CompileError;
-use crate::model::{Introduction, Name, Policy, Protocol, SuiteId, SuiteVersion};
+use crate::model::{Introduction, Name, Policy, Protocol, Step, SuiteId, SuiteVersion};
 use crate::storage::{EarlierAnswer, IdempotencyKey, StorageError};
 use crate::wasm::DescribeError;
 
@@ -35,21 +36,25 @@ pub enum UploadError {
 
 impl Runner {
     /// Takes in a suite's component, or a program; durable when it returns. True in the second place if
-    /// the version is new; either way it is the newest now.
+    /// the version is new; either way it is the newest now. `steps` hears what is done meanwhile.
     pub async fn upload(
         &self,
         bytes: Bytes,
         introduction: Introduction,
         key: Option<IdempotencyKey>,
+        steps: watch::Sender<Step>,
     ) -> Result<(SuiteVersion, bool), UploadError> {
         let shared = &self.shared;
+        let compiler = shared.compiler.reporting(steps.clone());
         if let Some(answer) = self.uploaded_before(key.as_ref())? {
             return Ok(answer);
         }
-        let inspection = shared.compiler.inspect(bytes.clone()).await?;
+        let inspection = compiler.inspect(bytes.clone()).await?;
         let digest = inspection.digest;
         // Described in the engine in which it will run by default; fuel bounds describe as well.
-        let loaded = shared.compiler.load(digest, bytes.clone(), shared.limits.fuel > 0).await?;
+        let content = std::future::ready(Ok(bytes.clone()));
+        let loaded = compiler.load(digest, shared.limits.fuel > 0, content).await?;
+        steps.send_replace(Step::Describe);
         let sandbox = shared.sandbox.clone();
         let (introduced, language) = (introduction.clone(), inspection.language);
         // On the guests' runtime, like every call into a component.

@@ -65,6 +65,9 @@ pub fn config(metered: bool) -> Config {
         // Files and lines come from compile/symbols. wasmtime would read the component's debug
         // information anew for each frame of each trap, in this process and without a bound.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        // For debuggers and unwinders of native code, none of which looks in here. It would make code
+        // larger, and each load register its functions.
+        .native_unwind_info(false)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         // Against a compiler's bug that reads a stack slot before it is written.

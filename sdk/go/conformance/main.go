@@ -81,6 +81,8 @@ func tests() []handoff.Test {
 		{Name: "cleans_up_after_a_failure", Func: cleansUpAfterAFailure},
 		{Name: "is_alone_1", Func: isAlone},
 		{Name: "is_alone_2", Func: isAlone},
+		{Name: "sorts", Func: sorts},
+		{Name: "writes_and_reads_json", Func: writesAndReadsJSON},
 	}
 	for i := range 200 {
 		all = append(all, handoff.Test{Name: fmt.Sprintf("many_%03d", i), Func: passes})

@@ -302,3 +302,39 @@ for (const name of ["is_alone_1", "is_alone_2"]) {
 for (let number = 0; number < 200; number += 1) {
   test(`many_${String(number).padStart(3, "0")}`, () => {});
 }
+
+// What it costs to meter a suite is measured with these.
+
+function shellSort(numbers: number[]): void {
+  for (let gap = numbers.length >> 1; gap > 0; gap >>= 1) {
+    for (let at = gap; at < numbers.length; at += 1) {
+      const number = numbers[at]!;
+      let to = at;
+      for (; to >= gap && numbers[to - gap]! > number; to -= gap) {
+        numbers[to] = numbers[to - gap]!;
+      }
+      numbers[to] = number;
+    }
+  }
+}
+
+test("sorts", (t) => {
+  for (let round = Number(t.param("rounds") ?? 1); round > 0; round -= 1) {
+    const numbers: number[] = [];
+    for (let x = 1; numbers.length < 20_000; x = (x * 16_807) % 2_147_483_647) {
+      numbers.push(x);
+    }
+    shellSort(numbers);
+    expect(numbers.every((number, at) => at === 0 || numbers[at - 1]! <= number)).to.equal(true);
+  }
+});
+
+test("writes_and_reads_json", (t) => {
+  for (let round = Number(t.param("rounds") ?? 1); round > 0; round -= 1) {
+    const books = Array.from({ length: 2_000 }, (_, i) => {
+      return { id: i, name: `book ${i}`, price: i / 4, sold: i % 2 === 1, tags: ["a", "b"] };
+    });
+    const read = JSON.parse(JSON.stringify(books)) as typeof books;
+    expect(read.reduce((sum, book) => sum + book.id, 0)).to.equal(1_999_000);
+  }
+});

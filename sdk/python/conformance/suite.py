@@ -401,3 +401,48 @@ def nothing():
 
 for number in range(200):
     test(name=f"many_{number:03}")(nothing)
+
+
+# What it costs to meter a suite is measured with these.
+
+
+def rounds():
+    return range(int(handoff.param("rounds") or 1))
+
+
+def numbers():
+    x = 1
+    for _ in range(20_000):
+        yield x
+        x = x * 16_807 % 2_147_483_647
+
+
+def shell_sort(numbers):
+    gap = len(numbers) // 2
+    while gap > 0:
+        for at in range(gap, len(numbers)):
+            number, to = numbers[at], at
+            while to >= gap and numbers[to - gap] > number:
+                numbers[to] = numbers[to - gap]
+                to -= gap
+            numbers[to] = number
+        gap //= 2
+
+
+@test
+def sorts():
+    for _ in rounds():
+        to_sort = list(numbers())
+        shell_sort(to_sort)
+        assert to_sort == sorted(to_sort)
+
+
+@test
+def writes_and_reads_json():
+    for _ in rounds():
+        books = [
+            {"id": i, "name": f"book {i}", "price": i / 4, "sold": i % 2 == 1, "tags": ["a", "b"]}
+            for i in range(2_000)
+        ]
+        read = json.loads(json.dumps(books))
+        assert sum(book["id"] for book in read) == 1_999_000

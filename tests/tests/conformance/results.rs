@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use handoff_tests::LANGUAGES;
 use serde::Deserialize;
 
-use super::LANGUAGES;
 use super::rows::{ROWS, Seen};
 
 /// `sdk/LANGUAGE/conformance/exceptions.toml`.

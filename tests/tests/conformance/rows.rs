@@ -136,6 +136,8 @@ pub(crate) const ROWS: &[Row] = &[
     fails("cleans_up_after_a_failure", &[Says("BEFORE CLEANUP"), Logs(&["CLEANED UP"])]),
     passes("is_alone_1", &[]),
     passes("is_alone_2", &[]),
+    passes("sorts", &[]),
+    passes("writes_and_reads_json", &[]),
 ];
 
 impl Row {

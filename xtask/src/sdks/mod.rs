@@ -1,8 +1,8 @@
 //! `cargo xtask sdks`: the suites of the SDKs of other languages as components in `target/guests`.
 //!
 //! Each language has a file here that says which tools it needs, installs what a registry has at the
-//! versions that the SDK pins into `target/tools/LANGUAGE`, and builds the SDK's `conformance` and
-//! `example` to `target/guests/LANGUAGE-conformance.wasm` and `LANGUAGE-hello.wasm`.
+//! versions that the SDK pins into `target/tools/LANGUAGE`, runs the SDK's own tests, and builds its
+//! `conformance` and `example` to `target/guests/LANGUAGE-conformance.wasm` and `LANGUAGE-hello.wasm`.
 
 mod c;
 mod go;
@@ -12,7 +12,7 @@ mod python;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::workspace::Workspace;
 
@@ -28,7 +28,7 @@ struct Language {
 
 const LANGUAGES: [Language; 4] = [
     Language { name: "c", needs: &["python3"], build: c::build },
-    Language { name: "go", needs: &["go", "npm"], build: go::build },
+    Language { name: "go", needs: &["go"], build: go::build },
     Language { name: "javascript", needs: &["node", "npm"], build: javascript::build },
     Language { name: "python", needs: &["python3"], build: python::build },
 ];
@@ -45,8 +45,24 @@ pub(crate) struct Place {
     pub(crate) wit: PathBuf,
 }
 
-/// Builds the suites of the languages that are named, or of all whose tools are there. Names those
-/// that it left out.
+/// Names the languages whose tools are there, and says which are left out and why. Rust's are always
+/// there, as they are what this is built with.
+pub(crate) fn list() -> String {
+    let mut names = Vec::new();
+    for Language { name, needs, .. } in LANGUAGES {
+        match needs.iter().find(|command| !is_there(command)) {
+            None => names.push(name),
+            Some(command) => {
+                eprintln!("NOT TESTED: {name}: there is no command `{command}` on this machine");
+            }
+        }
+    }
+    names.push("rust");
+    names.join(",")
+}
+
+/// Builds the suites of the languages that are named, or of all whose tools are there. A tool that is
+/// there and does not work is an error either way.
 pub(crate) fn build(workspace: &Workspace, names: &[String]) -> Result<()> {
     for name in names {
         let known = LANGUAGES.map(|language| language.name);
@@ -59,13 +75,10 @@ pub(crate) fn build(workspace: &Workspace, names: &[String]) -> Result<()> {
         }
         let missing = language.needs.iter().find(|command| !is_there(command));
         if let Some(command) = missing {
-            let told = format!("the SDK {} needs the command `{command}`", language.name);
-            if asked {
-                bail!(told);
-            }
-            eprintln!("NOT BUILT: {told}");
+            ensure!(!asked, "the SDK {} needs the command `{command}`", language.name);
             continue;
         }
+        eprintln!("building the SDK {}", language.name);
         let place = Place {
             source: workspace.root.join("sdk").join(language.name),
             work: workspace.target.join("tools").join(language.name),

@@ -2,12 +2,11 @@
 
 use std::io::{self, BufWriter, Write as _};
 
-use bytes::Bytes;
-
 use crate::cli::Output;
 use crate::cli::component::{Cache, Reader};
 use crate::cli::exit::Failure;
 use crate::cli::terminal::safe_line;
+use crate::compile::Upload;
 use crate::config::Config;
 use crate::model::{Name, RunId, RunRequest, SuiteId, SuiteVersion, plan};
 use crate::runner::HeadlessError;
@@ -16,12 +15,12 @@ use crate::runner::HeadlessError;
 pub(super) async fn show(
     config: &Config,
     cache: &Cache,
-    component: Bytes,
+    component: Upload,
     introduction: &crate::model::Introduction,
     request: RunRequest,
     output: Output,
 ) -> Result<(), Failure> {
-    let (reader, size_bytes) = (Reader::new(config, cache)?, component.len() as u64);
+    let reader = Reader::new(config, cache)?;
     let inspection = reader.inspect(component.clone()).await?;
     let described = reader.describe(component, &inspection, introduction).await?;
     let namespace = described.namespace.unwrap_or_else(Name::default_namespace);
@@ -30,7 +29,7 @@ pub(super) async fn show(
         digest: inspection.digest,
         description: described.description,
         imports: Vec::new(),
-        size_bytes,
+        size_bytes: inspection.size_bytes,
         created_at: jiff::Timestamp::now(),
         program: described.program,
     };

@@ -23,8 +23,8 @@ pub use run::{
 };
 pub use schedule::{DueView, RuleBody, ScheduleBody, ScheduleView, ScheduledSuite, SuiteParts};
 pub use suite::{
-    FixturesView, LabelView, LinkView, ProtocolView, SuiteSummaryView, SuiteView, TestCaseView,
-    VersionSummaryView, VersionView,
+    FixturesView, LabelView, LinkView, ProtocolView, StepView, SuiteSummaryView, SuiteView,
+    TestCaseView, UploadEventView, VersionSummaryView, VersionView,
 };
 
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::SuiteRef;
-use crate::model::{Digest, Fixtures, Name, Protocol, SuiteId, SuiteVersion, TestCase};
+use crate::http::error::Problem;
+use crate::model::{Digest, Fixtures, Name, Protocol, Step, SuiteId, SuiteVersion, TestCase};
 
 /// An uploaded version: what it contains and what it could reach.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -62,6 +63,67 @@ impl From<&SuiteVersion> for VersionView {
             imports: version.imports.clone(),
             size_bytes: version.size_bytes,
             created_at: version.created_at,
+        }
+    }
+}
+
+/// What is told of an upload while it goes on. The last one is `done` or `refused`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum UploadEventView {
+    /// What is being done. Told when it begins, and each second.
+    Step {
+        /// What is being done.
+        step: StepView,
+        /// How long the upload has been under way since it arrived.
+        elapsed_ms: u64,
+    },
+    /// It is accepted.
+    Done {
+        /// Whether the version is new.
+        new: bool,
+        /// The version.
+        version: Box<VersionView>,
+    },
+    /// It is not accepted.
+    Refused {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+impl UploadEventView {
+    /// Its name as a server-sent event.
+    pub(in crate::http) fn name(&self) -> &'static str {
+        match self {
+            Self::Step { .. } => "step",
+            Self::Done { .. } => "done",
+            Self::Refused { .. } => "refused",
+        }
+    }
+}
+
+/// What is being done with an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepView {
+    /// It is read and validated.
+    Check,
+    /// It waits until others are compiled.
+    Wait,
+    /// It is compiled. What was compiled before is not compiled again.
+    Compile,
+    /// It is asked for its tests.
+    Describe,
+}
+
+impl From<Step> for StepView {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Check => Self::Check,
+            Step::Wait => Self::Wait,
+            Step::Compile => Self::Compile,
+            Step::Describe => Self::Describe,
         }
     }
 }

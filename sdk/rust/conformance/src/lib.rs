@@ -1,5 +1,6 @@
 //! The suite that every SDK has: see `sdk/CONFORMANCE.md`.
 
+mod computing;
 mod http;
 
 use std::cell::Cell;
