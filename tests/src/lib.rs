@@ -24,7 +24,7 @@ pub use target::{Seen, Target};
 
 /// How long a test waits for something that must happen before it gives up. Nothing is measured by
 /// it: a machine under load may need long, and a test that waits in vain must end.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Waits for what must happen.
 ///

@@ -336,7 +336,7 @@ pub(super) async fn cancel(
         (status = 202, body = RunView, headers(("Location" = String))),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json",
-         description = "The run has not ended, or no test failed"),
+         description = "The run has not ended, no test failed, or its version was deleted"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "The run would come to more attempts than one may have"),
     ),

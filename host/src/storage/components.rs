@@ -3,8 +3,8 @@
 //!
 //! All of this happens in the committing thread. It removes a file when what named it last is durably gone,
 //! and writes the file of what it is about to store even if somebody has just found it there. So an upload
-//! of the same bytes at the same time never loses its file. What a crash leaves behind is a file that nobody
-//! needs, which the next opening removes.
+//! of the same bytes at the same time never loses its file. What a crash or a full disk leaves behind is a
+//! file that nobody needs, which the next opening removes.
 
 use std::collections::HashMap;
 

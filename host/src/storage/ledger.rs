@@ -253,6 +253,8 @@ impl Ledger {
         let database = &self.shared.database;
         match change {
             Change::PutVersion { version, key, .. } => {
+                // Its file is there by now. If it is not stored, and nobody else needs it, it goes again.
+                batch.needs(version.digest, 0);
                 if let Some(key) = &key {
                     batch.check_key(&self.shared, key)?;
                 }

@@ -161,9 +161,11 @@ impl Door {
             return;
         }
         let Some(parts) = connection.into_parts() else { return };
-        let mut stream = parts.io.into_inner();
+        let (mut stream, head) = (parts.io.into_inner(), parts.read_buf);
         if let Some(error) = unreadable {
-            let why = unreadable_head(&error, &parts.read_buf, &self.settings, &self.metrics);
+            let why = unreadable_head(&error, &head, &self.settings, &self.metrics);
+            // Not held while the client goes on.
+            drop(head);
             self.refuse(&mut stream, &place, &why).await;
         }
         tokio::select! {

@@ -304,4 +304,13 @@ async fn a_key_is_free_again_when_what_it_made_is_deleted() {
     assert!(matches!(put(b"another").await, Err(StorageError::KeyReused)));
     assert!(put(b"request").await.unwrap());
     assert!(matches!(put(b"request").await, Err(StorageError::KeyTaken(_))));
+    // What is not stored leaves no file either.
+    let other = Bytes::from_static(b"another component");
+    let reused = opened.storage.put_version(
+        self::version("a", &other),
+        other.clone(),
+        Some(key("key", b"another")),
+    );
+    assert!(matches!(reused.await, Err(StorageError::KeyReused)));
+    assert_eq!(on_disk(&dir), [version.digest]);
 }
