@@ -17,7 +17,7 @@ pub(super) enum PolicyCommand {
     /// Show what a suite is granted, in JSON; secrets are null
     Get(GetArgs),
     /// Grant a suite exactly this, in place of what it had
-    Set(SetArgs),
+    Set(Box<SetArgs>),
 }
 
 #[derive(Args)]

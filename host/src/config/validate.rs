@@ -80,6 +80,8 @@ const AT_MOST: &[(&str, u64)] = &[
     ("sandbox.concurrent_attempts", 100_000),
     // What is 32 bits wide cannot address more.
     ("sandbox.max_memory_bytes", 4 << 30),
+    // Each slot of the pools has address space for it.
+    ("sandbox.stack_bytes", 64 << 20),
     // A deadline is kept to no better than the tick.
     ("sandbox.tick_us", 1_000_000),
     ("runner.guest_threads", 1_024),

@@ -14,12 +14,9 @@ use wasmtime::{
 
 use super::SandboxSettings;
 
-/// Stack that WebAssembly may use. Beyond it is a trap.
-pub(crate) const WASM_STACK_BYTES: usize = 512 << 10;
-
-/// A fiber's stack; what WebAssembly does not use of it is for host functions, whose overflow would
-/// abort the process.
-const FIBER_STACK_BYTES: usize = 2 << 20;
+/// What a fiber has of stack beside WebAssembly's own, for host functions, whose overflow would abort the
+/// process.
+const HOST_STACK_BYTES: usize = 1536 << 10;
 
 /// Memories that the pool has for each attempt.
 pub(super) const MEMORIES_PER_SLOT: u32 = 2;
@@ -31,7 +28,7 @@ pub(super) const TABLES_PER_SLOT: u32 = 8;
 const CORE_INSTANCES_PER_COMPONENT: u32 = 1_000;
 
 /// The configuration of an engine. The child that compiles uses it as it is; the server adds only the
-/// pools, which leave no trace in compiled code.
+/// pools and the size of stacks, which leave no trace in compiled code.
 ///
 /// Every proposal that no toolchain of ours needs is off, because most of wasmtime's advisories are
 /// in them. Those that were open in 48.0.8 are named beside what closes them.
@@ -68,8 +65,6 @@ pub fn config(metered: bool) -> Config {
         // For debuggers and unwinders of native code, none of which looks in here. It would make code
         // larger, and each load register its functions.
         .native_unwind_info(false)
-        .max_wasm_stack(WASM_STACK_BYTES)
-        .async_stack_size(FIBER_STACK_BYTES)
         // Against a compiler's bug that reads a stack slot before it is written.
         .async_stack_zeroing(true);
     // Elsewhere: GHSA-5m8g-xhq4-4h93 (zero-length writes) in log.rs, GHSA-f8mm-ggr3-89wh (empty HTTP
@@ -159,8 +154,14 @@ pub(crate) fn slots(component: &Component) -> u32 {
 }
 
 fn engine(metered: bool, settings: &SandboxSettings) -> Result<Engine, EngineError> {
+    let configured = || {
+        let mut config = config(metered);
+        let stack = settings.stack_bytes;
+        config.max_wasm_stack(stack).async_stack_size(stack.saturating_add(HOST_STACK_BYTES));
+        config
+    };
     if settings.pooling {
-        let mut pooled = config(metered);
+        let mut pooled = configured();
         pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings)));
         match Engine::new(&pooled) {
             Ok(engine) => return Ok(engine),
@@ -171,7 +172,7 @@ fn engine(metered: bool, settings: &SandboxSettings) -> Result<Engine, EngineErr
             ),
         }
     }
-    Engine::new(&config(metered)).map_err(EngineError::Wasmtime)
+    Engine::new(&configured()).map_err(EngineError::Wasmtime)
 }
 
 fn pool(settings: &SandboxSettings) -> PoolingAllocationConfig {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
@@ -143,6 +143,12 @@ pub(super) async fn execute(host: &Host, prepared: &Prepared, terms: Terms) -> E
             until_the_end(call, &deadline, &terms.cancel).await
         }
     };
+
+    if let Ending::Failed(error) = &ending
+        && let Some(Trap::StackOverflow) = error.downcast_ref()
+    {
+        host.metrics.server_limit_hit("sandbox.stack_bytes");
+    }
 
     let ended = Instant::now();
     let fuel_used = fuel.map(|fuel| fuel - store.get_fuel().unwrap_or(0).min(fuel));

@@ -25,6 +25,9 @@ pub struct SandboxSettings {
     pub tick_us: u64,
     /// The limits of an attempt whose suite's policy sets none.
     pub limits: Limits,
+    /// Stack of WebAssembly that each guest may use beside its memory, in bytes: 512 KiB. Go's own runner
+    /// gives 8 MiB to programs that call themselves very deep.
+    pub stack_bytes: usize,
     /// The files that suites bring along.
     pub fixtures: FixtureSettings,
     /// How long `describe` may take, in milliseconds: 5 s.
@@ -74,6 +77,7 @@ impl Default for SandboxSettings {
             slot_wait_ms: 60_000,
             tick_us: 250,
             limits: Limits::default(),
+            stack_bytes: 512 << 10,
             fixtures: FixtureSettings::default(),
             describe_timeout_ms: 5_000,
             concurrent_lookups: 32,

@@ -5,7 +5,6 @@ use std::time::Duration;
 use wasmtime::{FrameInfo, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
-use super::engine::WASM_STACK_BYTES;
 use super::limits::LimitsHit;
 use super::panic;
 use crate::compile::{Symbol, Symbols, readable};
@@ -190,8 +189,8 @@ fn of_other(error: &wasmtime::Error, known: &Circumstances<'_>) -> Explanation {
 fn in_plain_words(trap: Trap) -> String {
     match trap {
         Trap::StackOverflow => {
-            let stack = WASM_STACK_BYTES >> 10;
-            format!("its stack of {stack} KiB overflowed, probably by an endless recursion")
+            "its stack overflowed (setting `sandbox.stack_bytes`), probably by an endless recursion"
+                .into()
         }
         Trap::UnreachableCodeReached => "it aborted (`unreachable` was executed)".into(),
         Trap::MemoryOutOfBounds => "it accessed memory out of bounds".into(),

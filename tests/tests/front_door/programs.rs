@@ -51,7 +51,12 @@ const LIBTEST: &[Case] = &[
     ("tests::exits_with_3", "failed", Some("exit"), "in the middle of the test"),
     ("tests::computes_for_ever", "failed", Some("timeout"), "deadline of 1500 ms"),
     ("tests::takes_all_memory", "failed", Some("memory"), "memory_bytes"),
-    ("tests::overflows_its_stack", "failed", Some("trap"), "its stack of 512 KiB overflowed"),
+    (
+        "tests::overflows_its_stack",
+        "failed",
+        Some("trap"),
+        "its stack overflowed (setting `sandbox.stack_bytes`)",
+    ),
     ("tests::sees_its_name_and_environment", "passed", None, ""),
     ("tests::reads_its_fixtures", "failed", Some("panic"), "the stock is there"),
     ("tests::is_the_only_one", "passed", None, ""),

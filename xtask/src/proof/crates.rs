@@ -84,7 +84,7 @@ fn assemble(place: &Place<'_>, sources: &[Source]) -> Result<PathBuf> {
     let members: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
     let manifest = format!("[workspace]\nresolver = \"2\"\nmembers = {members:?}\n\n{PROFILE}");
     let written = std::fs::write(home.join("Cargo.toml"), manifest);
-    let lock = std::fs::copy(place.pinned.join("tests.lock"), home.join("Cargo.lock"));
+    let lock = std::fs::copy(place.pinned.join("tests/Cargo.lock"), home.join("Cargo.lock"));
     written.and(lock.map(drop)).context("failed to put the crates together")?;
     Ok(home)
 }
@@ -207,13 +207,12 @@ mod tests {
 
     #[test]
     fn cargos_words_are_read() {
-        let read = |line| verdict(line).map(|(name, panics, verdict)| (name, panics, verdict));
         let case = |name: &str, panics, verdict| Some((name.to_owned(), panics, verdict));
-        assert_eq!(read("test a::b ... ok"), case("a::b", false, Verdict::Passed));
-        assert_eq!(read("test a - should panic ... ok"), case("a", true, Verdict::Passed));
-        assert_eq!(read("test a ... FAILED"), case("a", false, Verdict::Failed));
-        assert_eq!(read("test a ... ignored, slow"), case("a", false, Verdict::Skipped));
-        assert_eq!(read("test result: ok. 1 passed; 0 failed"), None);
+        assert_eq!(verdict("test a::b ... ok"), case("a::b", false, Verdict::Passed));
+        assert_eq!(verdict("test a - should panic ... ok"), case("a", true, Verdict::Passed));
+        assert_eq!(verdict("test a ... FAILED"), case("a", false, Verdict::Failed));
+        assert_eq!(verdict("test a ... ignored, slow"), case("a", false, Verdict::Skipped));
+        assert_eq!(verdict("test result: ok. 1 passed; 0 failed"), None);
     }
 
     #[test]

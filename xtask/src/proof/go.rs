@@ -13,20 +13,24 @@ use super::{Compared, Place, Program, Verdict, Verdicts};
 /// The version. Go fetches it itself where another is installed.
 const VERSION: &str = "go1.26.8";
 
+/// What is put before a package's name, because a crate may have the same.
+pub(crate) const PREFIX: &str = "go/";
+
 pub(crate) const NAMES: &[&str] = &[
-    "bytes",
-    "container/list",
-    "encoding/json",
-    "path",
-    "sort",
-    "strconv",
-    "strings",
-    "text/template",
-    "unicode/utf8",
+    "go/bytes",
+    "go/compress/gzip",
+    "go/container/list",
+    "go/encoding/json",
+    "go/path",
+    "go/sort",
+    "go/strconv",
+    "go/strings",
+    "go/text/template",
+    "go/unicode/utf8",
 ];
 
-/// Two that are small.
-pub(crate) const FAST: &[&str] = &["container/list", "path"];
+/// Two that are small, one with files.
+pub(crate) const FAST: &[&str] = &["go/compress/gzip", "go/container/list"];
 
 const TARGET: &str = "wasip1";
 
@@ -40,8 +44,9 @@ pub(crate) fn run(place: &Place<'_>, names: &[&&str]) -> Result<Vec<Compared>> {
     let root = root.context("failed to run go")?;
     ensure!(root.status.success(), "{VERSION} cannot be had");
     let root = PathBuf::from(String::from_utf8_lossy(&root.stdout).trim()).join("src");
-    let compare = |name: &&&str| {
-        eprintln!("{name} of {VERSION}");
+    let compare = |package: &&&str| {
+        eprintln!("{package} {VERSION}");
+        let name = package.strip_prefix(PREFIX).unwrap_or(package);
         let made = place.work.join(format!("go-{}.wasm", name.replace('/', "-")));
         let mut build = go(place, &["test", "-c", "-o"]);
         let build = build.arg(&made).arg(name).env("GOOS", TARGET).env("GOARCH", "wasm");
@@ -57,7 +62,7 @@ pub(crate) fn run(place: &Place<'_>, names: &[&&str]) -> Result<Vec<Compared>> {
         let here = here::run(place, &order)?;
         let native = native(place, name)?;
         let program = Program { name: String::new(), native, must_panic: Vec::new(), here };
-        let (package, version) = (name.to_string(), VERSION.to_owned());
+        let (package, version) = (package.to_string(), VERSION.to_owned());
         Ok(Compared { package, version, target: TARGET, programs: vec![program] })
     };
     names.iter().map(compare).collect()

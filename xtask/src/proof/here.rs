@@ -39,8 +39,8 @@ pub(crate) fn run(place: &Place<'_>, order: &Order<'_>) -> Result<Verdicts> {
     verdicts(&serde_json::from_slice(&report).context("failed to read the report")?)
 }
 
-/// What the largest crates' directories and the most talkative tests need.
-const SETTINGS: &str = "[sandbox.limits]\nmemory_bytes = 1073741824\n";
+/// As much stack as Go's own runner gives to its programs on wasip1.
+const SETTINGS: &str = "[sandbox]\nstack_bytes = 8388608\n";
 
 fn verdicts(run: &Value) -> Result<Verdicts> {
     let mut verdicts = Verdicts::new();

@@ -143,7 +143,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         ensure!(go, "the table has Go's packages too: install Go to write it");
         table::write(&docs, &compared)?;
     } else {
-        table::compare(&docs, &compared)?;
+        let is_all = go && !args.fast && args.names.is_empty();
+        table::compare(&docs, &compared, is_all)?;
     }
     Ok(ExitCode::SUCCESS)
 }

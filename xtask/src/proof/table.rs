@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 
 use super::Compared;
 use super::known::{self, Difference, Explanation, KNOWN};
@@ -18,30 +18,51 @@ const DIFFERENCES: &str = "| package | test | natively | here | why |\n\
 
 /// Writes the table.
 pub(crate) fn write(docs: &Path, compared: &[Compared]) -> Result<()> {
-    let text = read(docs)?;
-    let (before, rest) = text.split_once(BEGIN).context("the place of the table is not marked")?;
-    let (_, after) = rest.split_once(END).context("the end of the table is not marked")?;
-    let rows: String = compared.iter().map(row).collect();
-    let mut differences: Vec<String> = compared.iter().flat_map(explained).collect();
-    differences.dedup();
-    let differences = differences.concat();
-    let table = format!("{HEAD}{rows}\n{DIFFERENCES}{differences}");
-    std::fs::write(docs, format!("{before}{BEGIN}\n{table}\n{END}{after}"))
-        .with_context(|| format!("failed to write {}", docs.display()))
+    let text = written(&read(docs)?, compared)?;
+    std::fs::write(docs, text).with_context(|| format!("failed to write {}", docs.display()))
 }
 
-/// Fails unless the table has what was found.
-pub(crate) fn compare(docs: &Path, compared: &[Compared]) -> Result<()> {
-    let text = read(docs)?;
-    for line in compared.iter().flat_map(|it| [row(it)].into_iter().chain(explained(it))) {
-        let line = line.trim_end();
-        ensure!(
-            text.lines().any(|it| it == line),
-            "{} lacks this line: run `cargo xtask programs --write`\n{line}",
-            docs.display()
-        );
+/// Fails unless the table has what was found, and, if that was of all programs, nothing else.
+pub(crate) fn compare(docs: &Path, compared: &[Compared], is_all: bool) -> Result<()> {
+    check(&read(docs)?, compared, is_all)
+        .with_context(|| format!("{}: run `cargo xtask programs --write`", docs.display()))
+}
+
+fn written(text: &str, compared: &[Compared]) -> Result<String> {
+    let (before, _, after) = parts(text)?;
+    Ok(format!("{before}{BEGIN}{}{END}{after}", table(compared)))
+}
+
+fn check(text: &str, compared: &[Compared], is_all: bool) -> Result<()> {
+    let (_, there, _) = parts(text)?;
+    let found = table(compared);
+    if let Some(line) = found.lines().find(|line| !there.lines().any(|it| it == *line)) {
+        bail!("the table lacks this line: {line}");
+    }
+    let void = there.lines().find(|line| !found.lines().any(|it| it == *line));
+    if let Some(line) = void.filter(|_| is_all) {
+        bail!("the table has a line that is not so any more: {line}");
     }
     Ok(())
+}
+
+/// What stands before the table, the table, and what stands behind it.
+fn parts(text: &str) -> Result<(&str, &str, &str)> {
+    let (before, rest) = text.split_once(BEGIN).context("the place of the table is not marked")?;
+    let (there, after) = rest.split_once(END).context("the end of the table is not marked")?;
+    Ok((before, there, after))
+}
+
+fn table(compared: &[Compared]) -> String {
+    let rows: String = compared.iter().map(row).collect();
+    let mut differences: Vec<String> = Vec::new();
+    // For each target the same.
+    for row in compared.iter().flat_map(explained) {
+        if !differences.contains(&row) {
+            differences.push(row);
+        }
+    }
+    format!("\n{HEAD}{rows}\n{DIFFERENCES}{}\n", differences.concat())
 }
 
 fn read(docs: &Path) -> Result<String> {
@@ -98,4 +119,46 @@ fn explained(of: &Compared) -> Vec<String> {
         ));
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Program, Verdict};
+    use super::*;
+
+    fn compared(target: &'static str) -> Compared {
+        let verdict = |name: &str, verdict| (name.to_owned(), verdict);
+        let all = ["a", "stress", "must_panic"].map(|name| verdict(name, Verdict::Passed));
+        let here = [verdict("a", Verdict::Passed), verdict("must_panic", Verdict::Skipped)];
+        let program = Program {
+            name: "src/lib.rs".into(),
+            native: all.into(),
+            must_panic: vec!["must_panic".into()],
+            here: here.into(),
+        };
+        let (package, version) = ("bytes".to_owned(), "1".to_owned());
+        Compared { package, version, target, programs: vec![program] }
+    }
+
+    #[test]
+    fn a_difference_of_both_targets_is_one_row() {
+        let table = table(&[compared("wasm32-wasip1"), compared("wasm32-wasip2")]);
+        assert!(table.contains("| `bytes` | 1 | wasm32-wasip2 | 3 | 1 | 2 |\n"), "{table}");
+        assert_eq!(table.matches("| `stress` | passed | not there |").count(), 1, "{table}");
+        assert_eq!(table.matches("| the one with `should_panic` |").count(), 1, "{table}");
+    }
+
+    #[test]
+    fn a_table_that_is_out_of_date_is_noticed() {
+        let empty = format!("before\n{BEGIN}{END}after\n");
+        let both = [compared("wasm32-wasip1"), compared("wasm32-wasip2")];
+        assert!(check(&empty, &both[..1], false).is_err());
+        let text = written(&empty, &both).unwrap();
+        assert!(text.starts_with("before\n") && text.ends_with("after\n"), "{text}");
+        assert_eq!(written(&text, &both).unwrap(), text);
+        check(&text, &both, true).unwrap();
+        check(&text, &both[1..], false).unwrap();
+        let told = check(&text, &both[1..], true).unwrap_err().to_string();
+        assert!(told.contains("not so any more: | `bytes` | 1 | wasm32-wasip1"), "{told}");
+    }
 }

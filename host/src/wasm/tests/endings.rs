@@ -92,9 +92,34 @@ async fn a_backtrace_has_files_and_lines_unless_there_is_too_much_to_read() {
 #[tokio::test]
 async fn an_endless_recursion_is_told_as_such() {
     let attempt = Bench::new().run("(call $run (local.get $name) (local.get $len))").await;
-    let message = "trapped: its stack of 512 KiB overflowed, probably by an endless recursion";
+    let message = "trapped: its stack overflowed (setting `sandbox.stack_bytes`), probably by an \
+        endless recursion";
     assert_eq!(end(&attempt), (TestStatus::Failed, Some(Cause::Trap), message));
     assert!(detail(&attempt).backtrace.len() <= 64);
+}
+
+#[tokio::test]
+async fn a_guest_may_use_as_much_stack_as_the_setting_says() {
+    let deep = Guest {
+        fields: "(func $deep (param $left i32) (result i32)
+                   (if (result i32) (local.get $left)
+                     (then (i32.add (i32.const 1)
+                             (call $deep (i32.sub (local.get $left) (i32.const 1)))))
+                     (else (i32.const 0))))",
+        run: "(drop (call $deep (i32.const 50000))) (global.get $passed)",
+        ..Guest::default()
+    };
+    let bench = Bench::new();
+    let refused = bench.attempt(&deep).await;
+    assert!(refused.message.as_deref().unwrap().contains("`sandbox.stack_bytes`"), "{refused:?}");
+    let hits = "{limit=\"sandbox.stack_bytes\"} 1";
+    assert!(bench.metrics.render().contains(hits));
+    let settings = SandboxSettings {
+        concurrent_attempts: 4,
+        stack_bytes: 8 << 20,
+        ..SandboxSettings::default()
+    };
+    assert_eq!(Bench::with(settings).attempt(&deep).await.status, TestStatus::Passed);
 }
 
 #[tokio::test]
