@@ -60,12 +60,7 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::read))
         .routes(routes!(reports::read))
-        .routes(routes!(schedules::list, schedules::create))
-        .routes(routes!(schedules::read, schedules::change, schedules::delete))
-        .routes(routes!(schedules::pause))
-        .routes(routes!(schedules::resume))
-        .routes(routes!(schedules::trigger))
-        .routes(routes!(schedules::history))
+        .merge(scheduled())
         .layer(time(short))
         .layer(told.clone())
         .layer(json);
@@ -94,6 +89,16 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
     OpenApiRouter::with_openapi(openapi::head())
         .merge(root)
         .nest("/api/v1", quick.merge(run).merge(upload).merge(files))
+}
+
+fn scheduled() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::read, schedules::change, schedules::delete))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::trigger))
+        .routes(routes!(schedules::history))
 }
 
 /// The routes with every layer around them.

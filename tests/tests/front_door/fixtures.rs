@@ -192,16 +192,16 @@ async fn what_is_no_archive_or_too_much_is_refused() {
     }
     let long = "x".repeat(101);
     let bounds: BTreeMap<&str, Vec<u8>> = BTreeMap::from([
-        ("archive_bytes", vec![0; 20_001]),
-        ("unpacked_bytes", archive(&[("a", &[0; 6000]), ("b", &[0; 6000])])),
-        ("files", archive(&[("a", b""), ("b", b""), ("c", b""), ("d", b"")])),
-        ("path_bytes", archive(&[(&long, b"")])),
-        ("depth", archive(&[("a/b/c", b"")])),
+        ("sandbox_fixtures_archive_bytes", vec![0; 20_001]),
+        ("sandbox_fixtures_unpacked_bytes", archive(&[("a", &[0; 6000]), ("b", &[0; 6000])])),
+        ("sandbox_fixtures_files", archive(&[("a", b""), ("b", b""), ("c", b""), ("d", b"")])),
+        ("sandbox_fixtures_path_bytes", archive(&[(&long, b"")])),
+        ("sandbox_fixtures_depth", archive(&[("a/b/c", b"")])),
     ]);
-    for (bound, archive) in bounds {
-        let setting = format!("sandbox.fixtures.{bound}");
+    for (label, archive) in bounds {
+        let setting = label.replacen('_', ".", 2);
         assert_says(&put(&client, FIXTURES, archive).await.problem(413), &[&setting]);
-        let series = format!("handoff_limit_hits_total{{limit=\"{setting}\"}}");
+        let series = format!("handoff_limit_hits_total{{limit=\"{label}\"}}");
         assert_eq!(metric(&client, &series).await, 1, "{setting}");
     }
     client.get(FIXTURES).await.problem(404);
@@ -226,7 +226,7 @@ async fn a_run_waits_for_room_for_its_files_and_can_be_cancelled_meanwhile() {
     patiently("the first run begins", events.wait_for("attempt_started")).await;
     let waiting = submit(&client, "default/noop", &json!({})).await;
     let cancelled = submit(&client, "default/noop", &json!({})).await;
-    let series = "handoff_limit_hits_total{limit=\"sandbox.fixtures.memory_bytes\"}";
+    let series = "handoff_limit_hits_total{limit=\"sandbox_fixtures_memory_bytes\"}";
     patiently("a run waits for room", async {
         while metric(&client, series).await == 0 {
             tokio::task::yield_now().await;

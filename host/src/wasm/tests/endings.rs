@@ -112,7 +112,7 @@ async fn a_guest_may_use_as_much_stack_as_the_setting_says() {
     let bench = Bench::new();
     let refused = bench.attempt(&deep).await;
     assert!(refused.message.as_deref().unwrap().contains("`sandbox.stack_bytes`"), "{refused:?}");
-    let hits = "{limit=\"sandbox.stack_bytes\"} 1";
+    let hits = "{limit=\"sandbox_stack_bytes\"} 1";
     assert!(bench.metrics.render().contains(hits));
     let settings = SandboxSettings {
         concurrent_attempts: 4,
