@@ -14,7 +14,6 @@ use super::sink::{Sink as _, StorageSink};
 use super::{Shared, SubmitError, fixtures};
 use crate::compile::{CompileError, Loaded};
 use crate::model::{Counts, EventKind, Policy, Run, RunId, RunStatus, TestStatus, Value};
-use crate::wasm::FixtureFiles;
 
 /// What the dispatcher is told.
 pub(super) enum Message {
@@ -217,18 +216,22 @@ async fn run_to_its_end(shared: Arc<Shared>, id: RunId, cancel: CancellationToke
     if run.cancel_requested {
         cancel.cancel();
     }
-    let prepared = tokio::select! {
-        biased;
-        prepared = prepare(&shared, &run) => prepared,
-        // It may wait for long. One that has begun is prepared all the same, to be torn down.
-        () = cancel.cancelled(), if run.is_untouched() => return end_as_cancelled(&sink, &run).await,
-        () = shared.stop.cancelled() => return,
-    };
-    let prepared = match prepared {
+    let prepared = match prepare(&shared, &run).await {
         Ok(prepared) => prepared,
         Err(message) => return give_up(&sink, &run, message).await,
     };
-    let Prepared { component, policy, fixtures, values } = prepared;
+    let (component, policy, values) = prepared;
+    let fixtures = tokio::select! {
+        biased;
+        fixtures = fixtures::of(&shared, &run) => fixtures,
+        // It may wait for long. One that has begun has them all the same, to be torn down.
+        () = cancel.cancelled(), if run.is_untouched() => return end_as_cancelled(&sink, &run).await,
+        () = shared.stop.cancelled() => return,
+    };
+    let fixtures = match fixtures {
+        Ok(fixtures) => fixtures,
+        Err(message) => return give_up(&sink, &run, message).await,
+    };
     let job = Job {
         limits: Arc::new(shared.limits.patched(&policy.limits)),
         run,
@@ -250,16 +253,8 @@ async fn run_to_its_end(shared: Arc<Shared>, id: RunId, cancel: CancellationToke
     }
 }
 
-/// What a run needs to start.
-struct Prepared {
-    component: Loaded,
-    policy: Policy,
-    fixtures: Option<Arc<FixtureFiles>>,
-    /// What its attempts have set so far.
-    values: Vec<Value>,
-}
-
-async fn prepare(shared: &Shared, run: &Run) -> Result<Prepared, String> {
+/// The component, the grant, and the values that the run's attempts have set so far.
+async fn prepare(shared: &Shared, run: &Run) -> Result<(Loaded, Policy, Vec<Value>), String> {
     let digest = run.spec.version;
     let policy = shared.storage.policy(&run.spec.suite).map_err(|e| format!("failed to {e}"))?;
     let policy = policy.unwrap_or_default();
@@ -274,8 +269,7 @@ async fn prepare(shared: &Shared, run: &Run) -> Result<Prepared, String> {
     let component = component.map_err(|error| format!("failed to {error}"))?;
     let values =
         executor::values_so_far(&shared.storage, run).map_err(|e| format!("failed to {e}"))?;
-    let fixtures = fixtures::of(shared, run).await?;
-    Ok(Prepared { component, policy, fixtures, values })
+    Ok((component, policy, values))
 }
 
 /// Ends a run that cannot be read, so that it does not stay without an owner. Its tests cannot be counted.

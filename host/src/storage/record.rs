@@ -62,7 +62,9 @@ fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, Label, Protocol, SuiteVersion};
+    use crate::model::{
+        Digest, Fixtures, Label, Policy, Protocol, Run, RunSpec, RunSummary, SuiteVersion,
+    };
 
     fn label(value: String) -> Label {
         Label { key: "team".into(), value }
@@ -107,6 +109,30 @@ mod tests {
         assert_eq!(encode(&version).unwrap(), record, "and is written as before");
         let program = SuiteVersion { program: Some(Protocol::GoTest), ..version };
         assert_eq!(decode::<SuiteVersion>(&encode(&program).unwrap()).unwrap(), program);
+    }
+
+    /// Runs, their summaries and policies as they were before there were fixtures and arguments.
+    #[test]
+    fn what_has_no_fixtures_is_written_as_before() {
+        let run = Run::new(crate::model::samples::spec(&["a"]));
+        let policy = Policy::default();
+        let before = [
+            serde_json::to_string(&run.spec).unwrap(),
+            serde_json::to_string(&run.summary()).unwrap(),
+            serde_json::to_string(&policy).unwrap(),
+        ];
+        for json in &before {
+            assert!(!json.contains("fixtures") && !json.contains("args"), "{json}");
+        }
+        let [spec, summary, stored] = before.map(|json| pack(json.as_bytes()).unwrap());
+        assert_eq!(decode::<RunSpec>(&spec).unwrap(), run.spec);
+        assert_eq!(decode::<RunSummary>(&summary).unwrap(), run.summary());
+        assert_eq!(decode::<Policy>(&stored).unwrap(), policy);
+        let fixtures =
+            Fixtures { digest: Digest::of(b""), archive_bytes: 1, files: 2, unpacked_bytes: 3 };
+        let spec = RunSpec { fixtures: Some(fixtures), ..run.spec };
+        assert_eq!(decode::<RunSpec>(&encode(&spec).unwrap()).unwrap(), spec);
+        assert!(Run::new(spec).summary().fixtures.is_some());
     }
 
     #[test]

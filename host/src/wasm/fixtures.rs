@@ -60,7 +60,7 @@ pub(super) struct Shelf {
     settings: FixtureSettings,
     room: Arc<Semaphore>,
     pieces: u32,
-    /// Held while an archive is read, so that one at a time is in memory beside its files.
+    /// Held while an archive is in memory beside its files, and while one is measured.
     reading: tokio::sync::Mutex<()>,
     places: Mutex<HashMap<Digest, Place>>,
     metrics: Metrics,
@@ -79,7 +79,10 @@ impl Shelf {
 
     /// Reads an archive that somebody sent, and keeps nothing of it.
     pub(super) async fn measure(&self, archive: Bytes) -> Result<FixtureContents, FixturesError> {
-        let contents = self.read(archive, fs::measure).await;
+        let contents = {
+            let _one = self.reading.lock().await;
+            self.read(archive, fs::measure).await
+        };
         if let Err(FixturesError::Archive(error)) = &contents
             && let Some(bound) = error.bound()
         {
@@ -109,6 +112,7 @@ impl Shelf {
         }
         let room = self.room.clone().acquire_many_owned(pieces).await;
         let room = room.map_err(|_| FixturesError::Host("the sandbox is closed".to_owned()))?;
+        let _one = self.reading.lock().await;
         let archive = archive.await.map_err(FixturesError::Host)?;
         let (root, contents) = self.read(archive, fs::unpack).await?;
         if contents != expected {
@@ -148,7 +152,6 @@ impl Shelf {
         archive: Bytes,
         read: fn(&[u8], &FixtureSettings) -> Result<T, ArchiveError>,
     ) -> Result<T, FixturesError> {
-        let _one = self.reading.lock().await;
         let settings = self.settings.clone();
         let read = tokio::task::spawn_blocking(move || read(&archive, &settings)).await;
         Ok(read

@@ -140,7 +140,10 @@ async fn a_policy_is_read_and_sent_back_without_its_secrets_being_seen_or_lost()
     let path = "/suites/default/steps/policy";
     let read = client.json(path).await;
     assert_eq!(read["secrets"], json!({"target": null}));
-    assert_eq!(fields(&read), ["allow_http", "allow_tcp", "config", "env", "limits", "secrets"]);
+    assert_eq!(
+        fields(&read),
+        ["allow_http", "allow_tcp", "args", "config", "env", "fixtures_path", "limits", "secrets"]
+    );
 
     let written = client.put(path, &read).await.expect(StatusCode::OK);
     assert_eq!(written, read);

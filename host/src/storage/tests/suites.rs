@@ -1,6 +1,7 @@
 //! Suites, versions and policies.
 
 use super::*;
+use crate::model::Fixtures;
 
 #[tokio::test]
 async fn a_version_is_stored_once_with_its_component() {
@@ -66,6 +67,49 @@ async fn suites_and_versions_are_listed_newest_upload_first() {
     assert_eq!(suites.iter().filter(|version| version.suite == suite("a")).count(), 1);
     assert_eq!(suites.len(), 3);
     assert_eq!(suites[0].suite, suite("a"));
+}
+
+fn fixtures(archive: &Bytes) -> Fixtures {
+    let (digest, archive_bytes) = (Digest::of(archive), archive.len() as u64);
+    Fixtures { digest, archive_bytes, files: 1, unpacked_bytes: 2 }
+}
+
+#[tokio::test]
+async fn fixtures_are_of_a_version_and_a_new_one_takes_over_those_of_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let storage = &opened.storage;
+    let [one, two, three] = [b"1", b"2", b"3"].map(|bytes| Bytes::from_static(bytes));
+    let versions = [&one, &two, &three].map(|component| version("team/api", component));
+    let id = versions[0].suite.clone();
+    let digest = |number: usize| versions[number].digest;
+    let put = |number: usize, archive: &Bytes| {
+        storage.put_fixtures(&id, versions[number].digest, fixtures(archive), archive.clone())
+    };
+    let (apples, pears) = (Bytes::from_static(b"apples"), Bytes::from_static(b"pears"));
+    assert!(matches!(put(0, &apples).await, Err(StorageError::NoSuite(_))));
+    storage.put_version(versions[0].clone(), one.clone(), None).await.unwrap();
+    assert!(matches!(put(1, &apples).await, Err(StorageError::NoSuite(_))));
+    assert_eq!(storage.fixtures(&id, &digest(0)).unwrap(), None);
+    put(0, &apples).await.unwrap();
+    storage.put_version(versions[1].clone(), two, None).await.unwrap();
+    put(1, &pears).await.unwrap();
+    // One that is there already keeps what it has, the newest or not.
+    storage.put_version(versions[0].clone(), one.clone(), None).await.unwrap();
+    storage.put_version(versions[2].clone(), three, None).await.unwrap();
+    let opened = opened.reopen(&dir).await;
+    let storage = &opened.storage;
+    let found = |number: usize| storage.fixtures(&id, &digest(number)).unwrap();
+    assert_eq!(found(0), Some(fixtures(&apples)));
+    assert_eq!(found(1), Some(fixtures(&pears)));
+    assert_eq!(found(2), Some(fixtures(&apples)));
+    assert_eq!(storage.blob(&Digest::of(&pears)).await.unwrap(), Some(pears));
+    assert!(storage.delete_fixtures(&id, digest(2)).await.unwrap());
+    assert!(!storage.delete_fixtures(&id, digest(2)).await.unwrap());
+    assert_eq!((found(0), found(2)), (Some(fixtures(&apples)), None));
+    storage.delete_suite(&id).await.unwrap();
+    storage.put_version(versions[0].clone(), one, None).await.unwrap();
+    assert_eq!(found(0), None);
 }
 
 #[tokio::test]
