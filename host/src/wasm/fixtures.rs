@@ -214,7 +214,7 @@ mod tests {
             let shelf = shelf.clone();
             async move { take(&shelf, 3).await }
         });
-        let told = "{limit=\"sandbox.fixtures.memory_bytes\"} 1";
+        let told = "{limit=\"sandbox_fixtures_memory_bytes\"} 1";
         while !shelf.metrics.render().contains(told) {
             tokio::task::yield_now().await;
         }

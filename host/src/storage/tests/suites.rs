@@ -103,7 +103,7 @@ async fn fixtures_are_of_a_version_and_a_new_one_takes_over_those_of_the_newest(
     assert_eq!(found(0), Some(fixtures(&apples)));
     assert_eq!(found(1), Some(fixtures(&pears)));
     assert_eq!(found(2), Some(fixtures(&apples)));
-    assert_eq!(storage.blob(&Digest::of(&pears)).await.unwrap(), Some(pears));
+    assert_eq!(storage.component(&Digest::of(&pears)).await.unwrap(), Some(pears));
     assert!(storage.delete_fixtures(&id, digest(2)).await.unwrap());
     assert!(!storage.delete_fixtures(&id, digest(2)).await.unwrap());
     assert_eq!((found(0), found(2)), (Some(fixtures(&apples)), None));
