@@ -43,7 +43,7 @@ pub(crate) fn run(place: &Place<'_>, order: &Order<'_>) -> Result<Verdicts> {
 /// verdicts on a machine that may be busy, by a binary that is not optimised.
 const SETTINGS: &str = "\
     [sandbox]\nstack_bytes = 8388608\ndescribe_timeout_ms = 60000\n\
-    [compile]\ninspect_ms = 300000\ncpu_ms = 600000\nwall_ms = 900000\n";
+    [compile]\ninspect_ms = 300000\ncpu_ms = 600000\nwall_ms = 600000\n";
 
 fn verdicts(run: &Value) -> Result<Verdicts> {
     let mut verdicts = Verdicts::new();
