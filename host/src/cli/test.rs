@@ -170,6 +170,10 @@ impl Session<'_> {
             let Some(ended) = self.run(component.clone(), &mut interrupts, never).await? else {
                 break;
             };
+            // A run may have been over when it was asked to stop.
+            if ended.interrupted {
+                return self.keep(&ended).map(|_| Exit::Interrupted);
+            }
             let is_last = most.is_some_and(|most| number >= u64::from(most));
             if ended.exit != Exit::Passed || is_last {
                 return self.keep(&ended);
@@ -221,7 +225,15 @@ impl Session<'_> {
         let mut progress = Progress::new(out, look, self.args.verbose, Instant::now());
         let size = component.size().context("read the component").map_err(Failure::usage)?;
         let (mut under_way, steps) = self.start(component);
-        steps::show(steps, self.surroundings.err, size).await?;
+        tokio::select! {
+            biased;
+            shown = steps::show(steps, self.surroundings.err, size) => shown?,
+            // Nothing has begun that a teardown would clean up after.
+            () = interrupts.next() => {
+                under_way.cancel.cancel();
+                return Ok(None);
+            }
+        }
         let Some(stopped) = self.follow(&mut under_way, &mut progress, interrupts, stop).await?
         else {
             return Ok(None);
