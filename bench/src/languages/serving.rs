@@ -95,7 +95,9 @@ pub(super) async fn first_verdict(suite: &Suite<'_>, aim: Duration) -> Result<Ve
 
 /// A server that compiles for as long as it takes, however busy the machine is.
 async fn start(suite: &Suite<'_>, dir: &Path) -> Result<Server> {
-    let patient = ["--compile-cpu-ms", "1800000", "--compile-wall-ms", "1800000"];
+    let time = "1800000";
+    let patient =
+        ["--compile-cpu-ms", time, "--compile-wall-ms", time, "--http-upload-timeout-ms", time];
     let server = Server::start_with(&suite.setup.server_binary, dir, &patient).await;
     server.context("failed to start a server")
 }

@@ -20,8 +20,12 @@ use results::Exceptions;
 use rows::{ROWS, Row, Seen};
 
 /// Large components compile however busy the machine is.
-const PATIENT: [(&str, u32); 3] =
-    [("compile-cpu-ms", 600_000), ("compile-wall-ms", 1_800_000), ("compile-inspect-ms", 600_000)];
+const PATIENT: [(&str, u32); 4] = [
+    ("compile-cpu-ms", 600_000),
+    ("compile-wall-ms", 1_800_000),
+    ("compile-inspect-ms", 600_000),
+    ("http-upload-timeout-ms", 1_800_000),
+];
 /// How many tests are made in a loop.
 const MANY: usize = 200;
 

@@ -78,7 +78,10 @@ async fn a_second_upload_of_the_same_bytes_costs_no_compilation() {
 async fn a_compilation_tells_how_far_it_is_and_holds_up_no_run() {
     // It is not to end before the test does.
     let settings = Settings::default().flag("compile-cpu-ms", 3_600_000);
-    let settings = settings.flag("compile-wall-ms", 3_600_000).flag("compile-inspect-ms", 600_000);
+    let settings = settings
+        .flag("compile-wall-ms", 3_600_000)
+        .flag("http-upload-timeout-ms", 3_600_000)
+        .flag("compile-inspect-ms", 600_000);
     let server = settings.start().await;
     let client = server.client();
     client.upload_guest("noop").await;

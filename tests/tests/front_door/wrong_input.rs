@@ -86,7 +86,10 @@ async fn a_component_that_takes_too_long_to_compile_is_refused_and_holds_up_nobo
     // processor does not pass while others have it.
     let settings = Settings::default().flag("compile-cpu-ms", 2_000);
     // Only that bound is to be hit, however loaded the machine is.
-    let settings = settings.flag("compile-inspect-ms", 600_000).flag("compile-wall-ms", 600_000);
+    let settings = settings
+        .flag("compile-inspect-ms", 600_000)
+        .flag("compile-wall-ms", 600_000)
+        .flag("http-upload-timeout-ms", 600_000);
     let server = settings.start().await;
     let client = server.client();
     let slow = with_module(&guest("noop"), &slow_to_compile(2, 60_000));

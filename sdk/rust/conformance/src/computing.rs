@@ -28,7 +28,7 @@ fn shell_sort(numbers: &mut [u32]) {
     }
 }
 
-#[handoff_sdk::test]
+#[handoff_sdk::test(name = "sorts")]
 fn sorts(cx: &Context) -> Result {
     for _ in 0..rounds(cx)? {
         let mut numbers = numbers();
@@ -38,7 +38,7 @@ fn sorts(cx: &Context) -> Result {
     Ok(())
 }
 
-#[handoff_sdk::test]
+#[handoff_sdk::test(name = "writes_and_reads_json")]
 fn writes_and_reads_json(cx: &Context) -> Result {
     let record = |i: u32| {
         json!({
