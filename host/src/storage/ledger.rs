@@ -101,11 +101,12 @@ impl Ledger {
                 self.wait_for_room(&error);
             } else {
                 let batch = self.next_batch();
+                if self.backlog.is_empty() {
+                    // Nothing waits for room any more. Said before the answers: whoever has one may ask
+                    // for new work at once.
+                    self.shared.health.set(State::Good);
+                }
                 self.store(batch);
-            }
-            if self.backlog.is_empty() {
-                // Nothing waits for room any more.
-                self.shared.health.set(State::Good);
             }
         }
         self.shared.health.set(State::Closed);

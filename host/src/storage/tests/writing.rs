@@ -78,6 +78,28 @@ async fn a_full_disk_refuses_new_work_and_keeps_the_progress_of_the_old() {
 }
 
 #[tokio::test]
+async fn whoever_hears_that_a_full_disk_has_room_again_may_ask_for_new_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let run = opened.queue("a", None).await;
+    opened.free.store(0, Ordering::Release);
+    let progress = opened.storage.append(run, EventKind::RunStarted, None).await;
+    while opened.storage.shared().health.check().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    {
+        // The thread waits for this when it tells of what it stored, which is before it answers.
+        let _told = opened.told.lock().unwrap();
+        opened.free.store(u64::MAX, Ordering::Release);
+        while opened.storage.events(run, 1, 10).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        opened.storage.healthy().unwrap();
+    }
+    assert_eq!(progress.await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test]
 async fn a_full_disk_holds_the_executors_back_until_the_store_is_closed() {
     let dir = tempfile::tempdir().unwrap();
     let settings = StorageSettings { queue_bytes: 2000, ..Default::default() };
