@@ -256,7 +256,8 @@ impl Metrics {
             EventKind::RunQueued { .. }
             | EventKind::AttemptStarted { .. }
             | EventKind::CancelRequested { .. }
-            | EventKind::RetryRequested { .. } => {}
+            | EventKind::RetryRequested { .. }
+            | EventKind::Cleared { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! runs a suite in this process, without server and store.
 
 mod cancel;
+mod clear;
 mod client;
 mod completions;
 mod component;
@@ -96,6 +97,8 @@ enum Command {
     Cancel(cancel::CancelArgs),
     /// Try the failed tests of a run again
     Retry(retry::RetryArgs),
+    /// Take a run, a test of it or an attempt out of the statistics
+    Clear(clear::ClearArgs),
     /// List the suites of a server
     Suites(suites::SuitesArgs),
     /// Show or set what a suite may do
@@ -221,6 +224,7 @@ impl Command {
             Self::Logs(args) => args.run(surroundings).await,
             Self::Cancel(args) => args.run(surroundings).await,
             Self::Retry(args) => args.run(surroundings).await,
+            Self::Clear(args) => args.run(surroundings).await,
             Self::Suites(args) => args.run(surroundings).await,
             Self::Policy(command) => command.run(surroundings).await,
             Self::Inspect(args) => args.run(surroundings).await,

@@ -140,6 +140,8 @@ impl<W: Write> Progress<W> {
                 self.line(Style::Name, "Retrying", &plural(tests.len() as u64, "test"))?;
             }
             EventKind::RunFinished { .. } => self.under_way.clear(),
+            // It comes after the end, and changes no verdict.
+            EventKind::Cleared { .. } => {}
         }
         if let EventKind::TestFinished { test, round, status, reason } = &event.kind {
             self.done += 1;

@@ -93,10 +93,30 @@ impl RunsArgs {
             let reason = test["reason"].as_str().map(|reason| format!(": {}", safe_line(reason)));
             let (status, name) = (text("status"), text("name"));
             let reason = look.paint(Style::Faint, &reason.unwrap_or_default());
-            writeln!(out, "  {status:<9} {name}{flaky}{reason}")?;
+            let cleared = cleared(&test["cleared"]);
+            let name = match cleared.is_empty() {
+                true => name,
+                false => look.paint(Style::Struck, &name),
+            };
+            writeln!(out, "  {status:<9} {name}{flaky}{reason}{cleared}")?;
+            for attempt in test["attempts"].as_array().into_iter().flatten() {
+                let why = self::cleared(&attempt["cleared"]);
+                if cleared.is_empty() && !why.is_empty() {
+                    let of = format!("attempt {}, {}", attempt["number"], attempt["status"]);
+                    let of = look.paint(Style::Struck, &of.replace('"', ""));
+                    writeln!(out, "            {of}{why}")?;
+                }
+            }
         }
         Ok(Exit::Passed)
     }
+}
+
+/// Why something counts in no statistics, if it does not.
+fn cleared(why: &Value) -> String {
+    let Some(reason) = why["reason"].as_str() else { return String::new() };
+    let by = why["by"].as_str().map(|by| format!(" by {}", safe_line(by)));
+    format!("  (cleared{}: {})", by.unwrap_or_default(), safe_line(reason))
 }
 
 fn write_run(
@@ -116,12 +136,18 @@ fn write_run(
         Style::Name,
         &format!("{:<width$}", format!("{}#{}", SuiteId::from(&run.suite), run.number)),
     );
+    let name = match &run.cleared {
+        None => name,
+        Some(_) => look.paint(Style::Struck, &name),
+    };
+    let cleared = run.cleared.as_ref().map(|why| cleared(&serde_json::json!(why)));
+    let cleared = cleared.unwrap_or_default();
     let at = run.created_at.strftime("%F %T");
     let took = run.duration_ms.map(|ms| format!("{:.3}s", ms as f64 / 1000.0)).unwrap_or_default();
     let reference = run.reference.as_deref().map(|text| format!("  {}", safe_line(text)));
     let (id, counts) = (run.id, in_words(&run.counts));
     let reference = reference.unwrap_or_default();
-    writeln!(out, "{status} {name}  {id}  {at}  {took:>9}  {counts}{reference}")
+    writeln!(out, "{status} {name}  {id}  {at}  {took:>9}  {counts}{reference}{cleared}")
 }
 
 fn in_words(counts: &CountsView) -> String {

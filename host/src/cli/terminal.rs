@@ -49,6 +49,8 @@ pub(crate) enum Style {
     Faint,
     /// A number that matters.
     Strong,
+    /// What counts no more.
+    Struck,
 }
 
 impl Style {
@@ -60,6 +62,7 @@ impl Style {
             Self::Name => "36",
             Self::Faint => "2",
             Self::Strong => "1",
+            Self::Struck => "9",
         }
     }
 }

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use super::client::parse;
 use super::exit;
 use crate::http::views::{
-    AttemptView, CountsView, DetailView, EventBody, EventView, ExchangeView, FailureView,
-    FrameView, LocationView, LogLineView, StageView, SubResultView, SuiteRef,
+    AttemptView, ClearedAttemptView, CountsView, DetailView, EventBody, EventView, ExchangeView,
+    FailureView, FrameView, LocationView, LogLineView, StageView, SubResultView, SuiteRef,
 };
 use crate::model::{
-    Artifact, Attempt, AttemptDetail, Counts, EventKind, Exchange, Failure, Frame, Level, Location,
-    LogLine, Outcome, PlannedTest, RunEvent, RunRequest, RunSpec, Source, Stage, SubResult,
-    SuiteId, TestStatus,
+    Artifact, Attempt, AttemptDetail, ClearedAttempt, Counts, EventKind, Exchange, Failure, Frame,
+    Level, Location, LogLine, Outcome, PlannedTest, RunEvent, RunRequest, RunSpec, Source, Stage,
+    SubResult, SuiteId, TestStatus,
 };
 
 /// An event in the model's words; none if it is of a kind that only a newer server knows.
@@ -78,8 +78,21 @@ impl From<EventView> for RunEvent {
             EventBody::RunFinished { status, message, counts } => {
                 EventKind::RunFinished { status, message, counts: counts.into() }
             }
+            EventBody::Cleared { test, attempt, reason, by, counts } => EventKind::Cleared {
+                test,
+                attempt: attempt.map(Into::into),
+                reason,
+                by,
+                counts: counts.into(),
+            },
         };
         Self { run_id: event.run_id, seq: event.seq, at: event.at, kind }
+    }
+}
+
+impl From<ClearedAttemptView> for ClearedAttempt {
+    fn from(ClearedAttemptView { round, number, status }: ClearedAttemptView) -> Self {
+        Self { round, number, status }
     }
 }
 
@@ -229,6 +242,13 @@ mod tests {
         let more = [
             EventKind::CancelRequested { by: Some("me".into()) },
             EventKind::RetryRequested { tests, by: None },
+            EventKind::Cleared {
+                test: Some("fails".into()),
+                attempt: Some(ClearedAttempt { round: 1, number: 1, status: TestStatus::Failed }),
+                reason: "no network".into(),
+                by: Some("me".into()),
+                counts: Counts::default(),
+            },
         ];
         events.extend(more.map(|kind| RunEvent { kind, ..last.clone() }));
         events

@@ -358,7 +358,10 @@ impl From<SubmitError> for ApiError {
 impl From<ControlError> for ApiError {
     fn from(error: ControlError) -> Self {
         match error {
-            ControlError::NoRun(_) => Self::not_found(error),
+            ControlError::NoRun(_) | ControlError::NoTest(_) | ControlError::NoAttempt(_) => {
+                Self::not_found(error)
+            }
+            ControlError::NoReason => Self::invalid(error),
             ControlError::Ended(status) => {
                 Self::new(Kind::Conflict, format!("the run has already ended: {}", status.as_str()))
             }

@@ -4,6 +4,7 @@
 //! `views`. A handler extracts, asks, answers. Nothing here knows the sandbox.
 
 mod artifacts;
+mod clear;
 mod connections;
 mod error;
 mod extract;

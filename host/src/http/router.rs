@@ -7,8 +7,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Api, HttpSettings, artifacts, extract, fixtures, health, logs, middleware, openapi, policies,
-    reports, run_events, runs, schedules, suites,
+    Api, HttpSettings, artifacts, clear, extract, fixtures, health, logs, middleware, openapi,
+    policies, reports, run_events, runs, schedules, suites,
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
@@ -55,6 +55,7 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .routes(routes!(runs::teardown))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::retry))
+        .routes(routes!(clear::clear))
         .routes(routes!(run_events::follow))
         .routes(routes!(logs::read))
         .routes(routes!(artifacts::list))

@@ -217,7 +217,7 @@ pub(super) async fn test(
     let run = find(&api, id).await?;
     let missing = || ApiError::not_found(format!("the run {id} has no test {name:?}"));
     let mut test = TestView::without_attempts(run.test(&name).ok_or_else(missing)?);
-    test.attempts = attempts(&api, &run, Stage::Test(name)).await?;
+    test.attempts = attempts(&api, run, Stage::Test(name)).await?;
     Ok(Json(test))
 }
 
@@ -236,7 +236,7 @@ pub(super) async fn setup(
     let run = find(&api, id).await?;
     let missing = || ApiError::not_found(format!("no setup of the run {id} has ended"));
     let setup = StageAttemptsView::of(&run.setup).ok_or_else(missing)?;
-    Ok(Json(StageAttemptsView { attempts: attempts(&api, &run, Stage::Setup).await?, ..setup }))
+    Ok(Json(StageAttemptsView { attempts: attempts(&api, run, Stage::Setup).await?, ..setup }))
 }
 
 /// Read a run's teardown: all attempts at it, the last 50 with their details.
@@ -254,14 +254,19 @@ pub(super) async fn teardown(
     let run = find(&api, id).await?;
     let missing = || ApiError::not_found(format!("no teardown of the run {id} has ended"));
     let teardown = StageAttemptsView::of(&run.teardown).ok_or_else(missing)?;
-    let attempts = attempts(&api, &run, Stage::Teardown).await?;
+    let attempts = attempts(&api, run, Stage::Teardown).await?;
     Ok(Json(StageAttemptsView { attempts, ..teardown }))
 }
 
 /// All attempts at a part of a run, the last of them with their details and whole messages.
-async fn attempts(api: &Api, run: &Run, stage: Stage) -> Result<Vec<AttemptView>, ApiError> {
+async fn attempts(api: &Api, run: Run, stage: Stage) -> Result<Vec<AttemptView>, ApiError> {
     let (id, up_to) = (run.spec.id, run.last_seq);
     api.ask(move |storage| {
+        let among = match &stage {
+            Stage::Setup => &run.setup,
+            Stage::Teardown => &run.teardown,
+            Stage::Test(name) => run.test(name).map_or(&run.setup, |test| &test.attempts),
+        };
         let mut attempts = Vec::new();
         storage.attempts(id, up_to, |of, attempt| {
             attempts.extend((*of == stage).then(|| attempt.clone()));
@@ -269,14 +274,14 @@ async fn attempts(api: &Api, run: &Run, stage: Stage) -> Result<Vec<AttemptView>
         let with_details = attempts.len().saturating_sub(MAX_DETAILS);
         let view = |(place, mut attempt): (usize, Attempt)| {
             if place < with_details {
-                return Ok(AttemptView::from(&attempt));
+                return Ok(AttemptView::of(&attempt, among));
             }
             // Nothing is stored of an attempt that left nothing behind.
             let detail = storage.detail(id, &stage, attempt.round, attempt.number)?;
             let detail = detail.unwrap_or_default();
             attempt.restore(&detail);
             let detail = Some(DetailView::of(&detail, false));
-            Ok(AttemptView { detail, ..AttemptView::from(&attempt) })
+            Ok(AttemptView { detail, ..AttemptView::of(&attempt, among) })
         };
         attempts.into_iter().enumerate().map(view).collect()
     })

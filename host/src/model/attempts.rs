@@ -3,7 +3,8 @@
 
 use std::ops::Deref;
 
-use super::{Attempt, TestStatus};
+use super::cleared::Cleared;
+use super::{Attempt, ClearedAttempt, Clearing, TestStatus};
 
 /// The attempts at a test, at setup or at teardown that ended, in order. As a slice, those that are kept:
 /// the last ones.
@@ -13,7 +14,9 @@ pub struct Attempts {
     kept: Vec<Attempt>,
     most: usize,
     total: u64,
-    failed: bool,
+    /// How many failed and are not cleared.
+    failed: u64,
+    cleared: Cleared,
     round: Round,
     /// Errors that came last, since the last request to retry.
     errors: u32,
@@ -71,7 +74,7 @@ impl Attempts {
 
     pub(super) fn push(&mut self, attempt: &Attempt) {
         self.total += 1;
-        self.failed |= attempt.status == TestStatus::Failed;
+        self.failed += u64::from(attempt.status == TestStatus::Failed);
         self.errors = if attempt.status == TestStatus::Error { self.errors + 1 } else { 0 };
         self.tried = true;
         self.round.push(attempt);
@@ -107,9 +110,51 @@ impl Attempts {
         self.len() as u64 == self.total
     }
 
-    /// Whether one failed.
+    /// Whether one failed that is not cleared.
     pub fn has_failed(&self) -> bool {
-        self.failed
+        self.failed > 0
+    }
+
+    /// Takes one, or all that ended, out of the statistics.
+    pub(super) fn clear(&mut self, attempt: Option<ClearedAttempt>, why: Clearing) {
+        self.failed = self.failed_without(attempt);
+        match attempt {
+            None => self.cleared.all(self.last_place(), why),
+            Some(one) => self.cleared.one(one, why),
+        }
+    }
+
+    /// Whether one failed that is not cleared, when this one, or all that ended, are too.
+    pub(super) fn has_failed_without(&self, attempt: Option<ClearedAttempt>) -> bool {
+        self.failed_without(attempt) > 0
+    }
+
+    fn failed_without(&self, attempt: Option<ClearedAttempt>) -> u64 {
+        match attempt {
+            None => 0,
+            Some(one) if self.clearing(one.round, one.number).is_some() => self.failed,
+            Some(one) => self.failed - u64::from(one.status == TestStatus::Failed).min(self.failed),
+        }
+    }
+
+    /// Why the attempt is out of the statistics, if it is.
+    pub fn clearing(&self, round: u32, number: u32) -> Option<&Clearing> {
+        self.cleared.of(round, number)
+    }
+
+    /// Why all of them are out of the statistics, if they are and were cleared together.
+    pub fn clearing_of_all(&self) -> Option<&Clearing> {
+        self.cleared.all_up_to(self.last_place())
+    }
+
+    /// How many times some of them were cleared.
+    pub(super) fn clearings(&self) -> usize {
+        self.cleared.count()
+    }
+
+    /// Round and number of the last one.
+    fn last_place(&self) -> (u32, u32) {
+        (self.round.round, self.round.attempts)
     }
 
     /// Whether one was made since the last request to retry.

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, Counts, RunId, RunSpec, RunStatus, Stage, TestStatus};
+use super::{Attempt, ClearedAttempt, Counts, RunId, RunSpec, RunStatus, Stage, TestStatus};
 
 /// One fact about a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,11 +79,25 @@ pub enum EventKind {
         /// How many tests ended in which way.
         counts: Counts,
     },
+    /// Somebody took something that ended out of the statistics. It comes after the run's end, and changes
+    /// no verdict: what is cleared is kept, and shown as such.
+    Cleared {
+        /// At which test; none clears the whole run.
+        test: Option<String>,
+        /// Which attempt at the test; none clears all that have ended.
+        attempt: Option<ClearedAttempt>,
+        /// Why.
+        reason: String,
+        /// Who, as they say.
+        by: Option<String>,
+        /// How many tests ended in which way now: a failure that is cleared makes no test flaky.
+        counts: Counts,
+    },
 }
 
 impl EventKind {
     /// The name of each kind.
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 9] = [
         "run_queued",
         "run_started",
         "attempt_started",
@@ -92,6 +106,7 @@ impl EventKind {
         "cancel_requested",
         "retry_requested",
         "run_finished",
+        "cleared",
     ];
 
     /// The event's name in JSON and in server-sent events.
@@ -105,6 +120,7 @@ impl EventKind {
             Self::CancelRequested { .. } => "cancel_requested",
             Self::RetryRequested { .. } => "retry_requested",
             Self::RunFinished { .. } => "run_finished",
+            Self::Cleared { .. } => "cleared",
         }
     }
 }

@@ -8,6 +8,7 @@ mod activity;
 mod attempt;
 mod attempts;
 mod choice;
+mod cleared;
 mod event;
 mod fixtures;
 mod ids;
@@ -30,6 +31,7 @@ pub use attempt::{
 };
 pub use attempts::{Attempts, Round};
 pub use choice::Tags;
+pub use cleared::{ClearedAttempt, Clearing};
 pub use event::{EventKind, RunEvent};
 pub use fixtures::Fixtures;
 pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};

@@ -113,8 +113,10 @@ pub struct RunBounds {
     pub max_planned_attempts: u64,
     /// Bytes of all parameters, names included: 64 KiB.
     pub params_bytes: u64,
-    /// Bytes of a filter, a reference, an initiator, a tag: 1 KiB.
+    /// Bytes of a filter, a reference, an initiator, a tag, a reason: 1 KiB.
     pub text_bytes: u64,
+    /// How many times something of one run may be taken out of the statistics: 1,000.
+    pub max_cleared: u64,
 }
 
 impl Default for RunBounds {
@@ -130,6 +132,7 @@ impl Default for RunBounds {
             max_planned_attempts: 200_000,
             params_bytes: 64 << 10,
             text_bytes: 1 << 10,
+            max_cleared: 1_000,
         }
     }
 }
@@ -233,6 +236,15 @@ pub enum PlanError {
         /// The bound.
         limit: u64,
     },
+    /// Too much of one run was cleared already.
+    #[error(
+        "{limit} times something of this run was cleared already, and runner.bounds.max_cleared allows \
+         no more: clear whole tests, or the run"
+    )]
+    TooManyCleared {
+        /// The bound.
+        limit: u64,
+    },
     /// A parameter that no guest could be given as it is.
     #[error("params: {0}")]
     Params(String),
@@ -254,6 +266,7 @@ impl PlanError {
     pub fn bound(&self) -> Option<&'static str> {
         match self {
             Self::TooManyAttempts { .. } => Some("runner.bounds.max_planned_attempts"),
+            Self::TooManyCleared { .. } => Some("runner.bounds.max_cleared"),
             Self::TooLong { field: "params", .. } => Some("runner.bounds.params_bytes"),
             Self::TooLong { .. } => Some("runner.bounds.text_bytes"),
             Self::OutOfRange { field, value, most, .. } if value > most => match *field {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activity, Attempt, Attempts, Digest, EventKind, PlannedTest, RunEvent, RunId, RunSpec, SuiteId,
-    TestStatus,
+    Activity, Attempt, Attempts, ClearedAttempt, Clearing, Digest, EventKind, PlannedTest,
+    RunEvent, RunId, RunSpec, SuiteId, TestStatus,
 };
 
 /// The state of a run.
@@ -133,6 +133,8 @@ pub struct Run {
     pub tests: Vec<Test>,
     /// Whether somebody asked to stop it.
     pub cancel_requested: bool,
+    /// Why it counts in no statistics, if somebody took it out as a whole.
+    pub cleared: Option<Clearing>,
     /// The attempts that began and have not ended: stage, round, number.
     pub under_way: Vec<(Stage, u32, u32)>,
     /// The number of the last event.
@@ -173,6 +175,9 @@ pub struct RunSummary {
     pub activity: Activity,
     /// How many tests ended in which way; all zero until it ended.
     pub counts: Counts,
+    /// Why it counts in no statistics, if somebody took it out as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<Clearing>,
 }
 
 impl RunSummary {
@@ -212,6 +217,7 @@ impl Run {
             teardown: Attempts::keeping(usize::MAX),
             tests: spec.tests.iter().map(test).collect(),
             cancel_requested: false,
+            cleared: None,
             under_way: Vec::new(),
             last_seq: 0,
             last_at: spec.created_at,
@@ -287,22 +293,7 @@ impl Run {
                 self.cancel_requested = true;
                 self.message = by.as_ref().map(|by| format!("cancelled by {by}"));
             }
-            EventKind::RetryRequested { tests, .. } => {
-                self.status = RunStatus::Queued;
-                self.finished_at = None;
-                self.message = None;
-                self.cancel_requested = false;
-                self.setup.retry();
-                self.teardown.retry();
-                let last_round = self.spec.repeat - 1;
-                for test in self.tests.iter_mut().filter(|test| tests.contains(&test.name)) {
-                    test.status = TestStatus::Pending;
-                    test.failed_hard = false;
-                    test.reason = None;
-                    test.rounds_finished = last_round;
-                    test.attempts.retry();
-                }
-            }
+            EventKind::RetryRequested { tests, .. } => self.retry(tests),
             EventKind::RunFinished { status, message, .. } => {
                 self.status = *status;
                 self.finished_at = Some(event.at);
@@ -311,7 +302,52 @@ impl Run {
                     self.message.clone_from(message);
                 }
             }
+            EventKind::Cleared { test, attempt, reason, by, .. } => {
+                let why = Clearing { reason: reason.clone(), by: by.clone(), at: event.at };
+                match test {
+                    None => self.cleared = Some(why),
+                    Some(name) => {
+                        if let Some(test) = self.test_mut(name) {
+                            test.attempts.clear(*attempt, why);
+                        }
+                    }
+                }
+            }
         }
+    }
+
+    /// Opens a run that has ended for these tests.
+    fn retry(&mut self, tests: &[String]) {
+        self.status = RunStatus::Queued;
+        self.finished_at = None;
+        self.message = None;
+        self.cancel_requested = false;
+        self.setup.retry();
+        self.teardown.retry();
+        let last_round = self.spec.repeat - 1;
+        for test in self.tests.iter_mut().filter(|test| tests.contains(&test.name)) {
+            test.status = TestStatus::Pending;
+            test.failed_hard = false;
+            test.reason = None;
+            test.rounds_finished = last_round;
+            test.attempts.retry();
+        }
+    }
+
+    /// The counts when an attempt at a test, or all that ended, are cleared.
+    pub fn counts_without(&self, test: Option<&str>, attempt: Option<ClearedAttempt>) -> Counts {
+        let mut counts = self.counts();
+        if let Some(test) = test.and_then(|name| self.test(name)) {
+            let after = test.is_flaky() && test.attempts.has_failed_without(attempt);
+            counts.flaky -= u64::from(test.is_flaky() && !after);
+        }
+        counts
+    }
+
+    /// How many times something of it was cleared.
+    pub fn clearings(&self) -> usize {
+        let tests = self.tests.iter().map(|test| test.attempts.clearings());
+        usize::from(self.cleared.is_some()) + tests.sum::<usize>()
     }
 
     fn finish_attempt(&mut self, stage: &Stage, attempt: &Attempt) {
@@ -433,6 +469,7 @@ impl Run {
             finished_at: self.finished_at,
             activity: self.activity,
             counts: if self.status.is_terminal() { self.counts() } else { Counts::default() },
+            cleared: self.cleared.clone(),
         }
     }
 }

@@ -29,15 +29,15 @@ fn add_details(
     if let Some(view) = view {
         let fetched = told.fetched(&stage, &mut HashMap::new())?;
         let all = fetched.as_deref().unwrap_or(kept);
-        view.attempts = all.iter().map(|attempt| detailed(attempt, &stage, told)).collect();
+        view.attempts = all.iter().map(|attempt| detailed(attempt, kept, &stage, told)).collect();
     }
     Ok(())
 }
 
 /// An attempt with its detail. One that left nothing behind has a detail too, with empty lists.
-fn detailed(attempt: &Attempt, stage: &Stage, told: &Told<'_>) -> AttemptView {
+fn detailed(attempt: &Attempt, among: &Attempts, stage: &Stage, told: &Told<'_>) -> AttemptView {
     let detail = told.detail(stage, attempt).unwrap_or_default();
-    let view = AttemptView::from(&restored(attempt, &detail));
+    let view = AttemptView::of(&restored(attempt, &detail), among);
     AttemptView { detail: Some(DetailView::of(&detail, true)), ..view }
 }
 
@@ -75,20 +75,20 @@ impl Serialize for Tests<'_> {
             let Stage::Test(name) = &case.stage else { continue };
             let Some(test) = self.0.run.test(name) else { continue };
             let head = TestView::without_attempts(test);
-            let list = AttemptsOf(self.0, case);
+            let list = AttemptsOf(self.0, &test.attempts, case);
             seq.serialize_element(&WithList { head, name: "attempts", list })?;
         }
         seq.end()
     }
 }
 
-struct AttemptsOf<'a>(&'a Told<'a>, Case<'a>);
+struct AttemptsOf<'a>(&'a Told<'a>, &'a Attempts, Case<'a>);
 
 impl Serialize for AttemptsOf<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(told, case) = self;
-        serializer
-            .collect_seq(case.attempts.iter().map(|attempt| detailed(attempt, &case.stage, told)))
+        let Self(told, among, case) = self;
+        let view = |attempt| detailed(attempt, among, &case.stage, told);
+        serializer.collect_seq(case.attempts.iter().map(view))
     }
 }
 

@@ -6,6 +6,7 @@
 //! [`roster`]. What happens leaves the executor as
 //! events through a [`sink`]; whoever watches gets them from the [`hub`], after they are stored.
 
+mod clear;
 mod dispatcher;
 mod executor;
 mod fixtures;
@@ -24,6 +25,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+pub use self::clear::{ClearAnswer, ClearOrder};
 pub use self::fixtures::PutFixturesError;
 pub use self::headless::{HeadlessError, HeadlessOrder, headless};
 pub use self::hub::{Hub, LiveLine};
@@ -118,6 +120,15 @@ pub enum ControlError {
     /// What it ran is gone.
     #[error("the version of {0} that the run had was deleted: upload it again")]
     VersionDeleted(SuiteId),
+    /// It has no such test.
+    #[error("the run has no test {0:?}")]
+    NoTest(String),
+    /// There is nothing to clear.
+    #[error("there is no such attempt at the test {0:?}: it may not have run")]
+    NoAttempt(String),
+    /// Nobody would know later why it does not count.
+    #[error("the reason is missing: say why it is not to count")]
+    NoReason,
     /// It has nothing to retry.
     #[error("the run has no failed test to retry")]
     NothingToRetry,
@@ -333,12 +344,14 @@ impl Runner {
         key: Option<IdempotencyKey>,
     ) -> Result<u64, ControlError> {
         let runner = self.clone();
-        to_its_end(async move { runner.retry_once(run, by, key).await }).await
+        to_its_end(async move { runner.retry_once(run, None, by, key).await }).await
     }
 
+    /// Runs these tests again, or those that failed.
     async fn retry_once(
         &self,
         run: RunId,
+        tests: Option<Vec<String>>,
         by: Option<String>,
         key: Option<IdempotencyKey>,
     ) -> Result<u64, ControlError> {
@@ -354,7 +367,7 @@ impl Runner {
         if !folded.status.is_terminal() {
             return Err(ControlError::NotEnded);
         }
-        let tests = folded.to_retry();
+        let tests = tests.unwrap_or_else(|| folded.to_retry());
         if tests.is_empty() {
             return Err(ControlError::NothingToRetry);
         }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::durable::Database;
 use super::{Page, Paged, RunQuery, Storage, StorageError, cursor, keys, record, values};
 use crate::model::{
-    Attempt, AttemptDetail, Counts, EventKind, Run, RunEvent, RunId, RunStatus, RunSummary, Stage,
+    Attempt, AttemptDetail, Clearing, Counts, EventKind, Run, RunEvent, RunId, RunStatus,
+    RunSummary, Stage,
 };
 
 /// An event as a page holds it: the key tells run and number.
@@ -235,6 +236,13 @@ pub(super) fn apply(summary: &mut RunSummary, event: &RunEvent, last: Timestamp)
             summary.finished_at = Some(event.at);
             summary.activity.end(event.at);
             summary.counts = *counts;
+        }
+        EventKind::Cleared { test, reason, by, counts, .. } => {
+            summary.counts = *counts;
+            if test.is_none() {
+                let (reason, by) = (reason.clone(), by.clone());
+                summary.cleared = Some(Clearing { reason, by, at: event.at });
+            }
         }
         EventKind::RunQueued { .. }
         | EventKind::AttemptStarted { .. }

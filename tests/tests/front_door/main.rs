@@ -10,6 +10,7 @@ mod api;
 mod attempts;
 mod bounds;
 mod ci;
+mod clearing;
 mod cli;
 mod clients;
 mod components;

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{StageView, schemas};
+use super::{ClearingView, StageView, schemas};
 use crate::model::{
-    Artifact, Attempt, AttemptDetail, Cause, Digest, Exchange, Failure, Frame, Level, Location,
-    LogLine, Outcome, Source, Span, Stage, SubResult, TestStatus, Value,
+    Artifact, Attempt, AttemptDetail, Attempts, Cause, Digest, Exchange, Failure, Frame, Level,
+    Location, LogLine, Outcome, Source, Span, Stage, SubResult, TestStatus, Value,
 };
 
 /// One execution in a fresh instance.
@@ -46,6 +46,10 @@ pub struct AttemptView {
     pub limits_hit: Vec<String>,
     /// The files it kept.
     pub artifacts: Vec<ArtifactView>,
+    /// Why it counts in no statistics, if somebody took it out. What is cleared as a whole is not told
+    /// again of each attempt at setup and teardown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<ClearingView>,
     /// What else it left behind; only where a test, setup or teardown is asked for by itself, and in the
     /// JSON report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,8 +73,17 @@ impl From<&Attempt> for AttemptView {
             logs_truncated: attempt.logs_truncated,
             limits_hit: attempt.limits_hit.iter().map(|limit| limit.as_str().into()).collect(),
             artifacts: attempt.artifacts.iter().map(Into::into).collect(),
+            cleared: None,
             detail: None,
         }
+    }
+}
+
+impl AttemptView {
+    /// An attempt, one of these.
+    pub fn of(attempt: &Attempt, among: &Attempts) -> Self {
+        let cleared = among.clearing(attempt.round, attempt.number).map(Into::into);
+        Self { cleared, ..attempt.into() }
     }
 }
 

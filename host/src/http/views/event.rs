@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttemptView, CountsView, SuiteRef, schemas};
+use super::{AttemptView, ClearedAttemptView, CountsView, SuiteRef, schemas};
 use crate::model::{EventKind, PlannedTest, RunEvent, RunId, RunStatus, Stage, TestStatus};
 
 /// One fact about a run.
@@ -114,6 +114,19 @@ pub enum EventBody {
         /// How many tests ended in which way.
         counts: CountsView,
     },
+    /// Somebody took something that ended out of the statistics.
+    Cleared {
+        /// At which test; null clears the whole run.
+        test: Option<String>,
+        /// Which attempt at the test; null clears all that have ended.
+        attempt: Option<ClearedAttemptView>,
+        /// Why.
+        reason: String,
+        /// Who, as they say.
+        by: Option<String>,
+        /// How many tests ended in which way now.
+        counts: CountsView,
+    },
 }
 
 /// A part of a run that has attempts.
@@ -173,6 +186,13 @@ impl From<&EventKind> for EventBody {
             EventKind::RunFinished { status, message, counts } => Self::RunFinished {
                 status: *status,
                 message: message.clone(),
+                counts: counts.into(),
+            },
+            EventKind::Cleared { test, attempt, reason, by, counts } => Self::Cleared {
+                test: test.clone(),
+                attempt: attempt.map(Into::into),
+                reason: reason.clone(),
+                by: by.clone(),
                 counts: counts.into(),
             },
         }

@@ -5,6 +5,7 @@
 //! the OpenAPI document.
 
 mod attempt;
+mod cleared;
 mod event;
 mod policy;
 mod run;
@@ -16,6 +17,7 @@ pub use attempt::{
     ArtifactView, AttemptView, DetailView, ExchangeView, FailureView, FrameView, LocationView,
     LogLineView, LogRecordView, RunArtifactView, SpanView, SubResultView, ValueView,
 };
+pub use cleared::{ClearedAttemptView, ClearingView};
 pub use event::{EventBody, EventView, StageView};
 pub use policy::PolicyView;
 pub use run::{

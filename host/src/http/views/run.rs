@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttemptView, schemas};
+use super::{AttemptView, ClearingView, schemas};
 use crate::model::{
     Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, Shard, SuiteId,
     Tags, Test, TestStatus, Wait,
@@ -73,6 +73,9 @@ pub struct RunView {
     pub timeout_ms: u64,
     /// Whether somebody asked to stop it.
     pub cancel_requested: bool,
+    /// Why it counts in no statistics, if somebody took it out as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<ClearingView>,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -125,6 +128,7 @@ impl RunView {
             shuffle_seed: request.shuffle_seed,
             timeout_ms: run.spec.timeout_ms,
             cancel_requested: run.cancel_requested,
+            cleared: run.cleared.as_ref().map(Into::into),
             created_at: run.spec.created_at,
             started_at: run.started_at,
             finished_at: run.finished_at,
@@ -206,6 +210,9 @@ pub struct TestView {
     pub flaky: bool,
     /// Why it was skipped or cancelled.
     pub reason: Option<String>,
+    /// Why its attempts count in no statistics, if somebody took all of them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<ClearingView>,
     /// The attempts that ended, in order. In a run the last ones: a run shows `storage.attempts_shown` in
     /// sum, and at least one of each test. `GET /runs/{id}/tests/{test}` has all.
     pub attempts: Vec<AttemptView>,
@@ -215,7 +222,8 @@ pub struct TestView {
 
 impl From<&Test> for TestView {
     fn from(test: &Test) -> Self {
-        let attempts = test.attempts.iter().map(Into::into).collect();
+        let view = |attempt| AttemptView::of(attempt, &test.attempts);
+        let attempts = test.attempts.iter().map(view).collect();
         Self { attempts, ..Self::without_attempts(test) }
     }
 }
@@ -229,6 +237,7 @@ impl TestView {
             soft: test.soft,
             flaky: test.is_flaky(),
             reason: test.reason.clone(),
+            cleared: test.attempts.clearing_of_all().map(Into::into),
             attempts: Vec::new(),
             attempts_total: test.attempts.total(),
         }
@@ -266,6 +275,9 @@ pub struct RunSummaryView {
     pub duration_ms: Option<u64>,
     /// How many tests ended in which way; all zero until it ended.
     pub counts: CountsView,
+    /// Why it counts in no statistics, if somebody took it out as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<ClearingView>,
 }
 
 impl From<&RunSummary> for RunSummaryView {
@@ -282,6 +294,7 @@ impl From<&RunSummary> for RunSummaryView {
             finished_at: run.finished_at,
             duration_ms: run.duration_ms(),
             counts: (&run.counts).into(),
+            cleared: run.cleared.as_ref().map(Into::into),
         }
     }
 }

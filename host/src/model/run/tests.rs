@@ -173,6 +173,32 @@ fn a_long_run_takes_no_more_room_than_it_keeps() {
 }
 
 #[test]
+fn a_cleared_failure_makes_no_test_flaky_and_changes_no_verdict() {
+    use TestStatus::{Failed, Passed};
+    let ended: [(&str, &[TestStatus]); 2] =
+        [("a", &[Failed, Failed, Passed]), ("b", &[Failed, Passed])];
+    let mut run = run_of(&[("a", false), ("b", false)], &ended);
+    let mut clear = |test: Option<&str>, number: Option<u32>| {
+        let attempt = number.map(|number| ClearedAttempt::of(&attempt(number, Failed)));
+        let counts = run.counts_without(test, attempt);
+        let test = test.map(Into::into);
+        let kind = EventKind::Cleared { test, attempt, reason: "x".into(), by: None, counts };
+        let seq = run.last_seq + 1;
+        run.apply(&RunEvent { run_id: run.spec.id, seq, at: Timestamp::UNIX_EPOCH, kind });
+        assert_eq!(run.counts(), counts);
+        (counts.flaky, counts.passed, run.clearings())
+    };
+    assert_eq!(clear(Some("a"), Some(1)), (2, 2, 1));
+    assert_eq!(clear(Some("a"), Some(2)), (1, 2, 2));
+    assert_eq!(clear(Some("b"), None), (0, 2, 3));
+    assert_eq!(clear(None, None), (0, 2, 4));
+    let [a, b] = [0, 1].map(|place| &run.tests[place].attempts);
+    assert!(a.clearing(1, 2).is_some() && a.clearing(1, 3).is_none());
+    assert!(a.clearing_of_all().is_none() && b.clearing_of_all().is_some());
+    assert!(run.cleared.is_some() && run.verdict() == RunStatus::Passed);
+}
+
+#[test]
 fn events_read_back_as_they_were() {
     let id = RunId::new();
     let kind = EventKind::AttemptFinished {

@@ -148,6 +148,10 @@ async fn the_summary_is_that_of_the_fold() {
         status: TestStatus::Passed,
         reason: None,
     };
+    let cleared = |test| {
+        let (reason, by) = ("no network".to_owned(), Some("ann".to_owned()));
+        EventKind::Cleared { test, attempt: None, reason, by, counts }
+    };
     let stage = Stage::Test(test());
     let kinds = [
         queued(&spec),
@@ -161,6 +165,8 @@ async fn the_summary_is_that_of_the_fold() {
         EventKind::CancelRequested { by: None },
         tested,
         verdict(RunStatus::Cancelled),
+        cleared(Some(test())),
+        cleared(None),
     ];
     for kind in kinds {
         opened.store(spec.id, kind).await;
