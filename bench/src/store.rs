@@ -109,6 +109,7 @@ fn events(id: RunId, number: u64, suite: SuiteId) -> [EventKind; 4] {
             skip: Some("stored by the bench".into()),
         }],
         program: None,
+        language: None,
         fixtures: None,
     };
     let status = if number % 20 < 10 { RunStatus::Passed } else { RunStatus::Failed };

@@ -353,6 +353,7 @@ mod tests {
             repeat: 1,
             tests: vec![],
             program: None,
+            language: None,
             fixtures: None,
         })
     }

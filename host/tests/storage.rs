@@ -55,6 +55,7 @@ fn spec(number: u64) -> RunSpec {
         repeat: 1,
         tests: vec![test],
         program: None,
+        language: None,
         fixtures: None,
     }
 }
@@ -165,6 +166,7 @@ fn version(suite: &SuiteId, component: &Bytes) -> SuiteVersion {
         size_bytes: component.len() as u64,
         created_at: Timestamp::UNIX_EPOCH,
         program: None,
+        language: None,
     }
 }
 

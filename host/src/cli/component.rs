@@ -9,7 +9,7 @@ use super::exit::Failure;
 use crate::compile::{Compiler, Inspection, Upload};
 use crate::config::{Config, Environment};
 use crate::metrics::Metrics;
-use crate::model::{Introduction, Name, Protocol};
+use crate::model::{Introduction, LimitsPatch, Name, Protocol};
 use crate::wasm::{Described, Engines, Sandbox};
 
 /// What is said of a test program that was not written for us. A suite says it itself.
@@ -95,6 +95,12 @@ impl<'a> Reader<'a> {
         Ok(self.compiler.inspect(component).await?)
     }
 
+    /// Whether its instructions are counted where no policy says otherwise.
+    pub(super) fn meters(&self, inspection: &Inspection) -> bool {
+        let language = inspection.language.as_deref();
+        self.config.sandbox.meters(&LimitsPatch::default(), language)
+    }
+
     /// What it says of itself, in the sandbox.
     pub(super) async fn describe(
         &self,
@@ -102,7 +108,7 @@ impl<'a> Reader<'a> {
         inspection: &Inspection,
         introduction: &Introduction,
     ) -> Result<Described, Failure> {
-        let metered = self.config.sandbox.limits.fuel > 0;
+        let metered = self.meters(inspection);
         let loaded = self.compiler.load(inspection.digest, metered, component.read()).await?;
         let settings = self.config.sandbox.clone();
         let sandbox = Sandbox::new(settings, self.engines.clone(), Metrics::new());

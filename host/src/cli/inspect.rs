@@ -54,11 +54,12 @@ impl InspectArgs {
             }
             false => None,
         };
+        let metered = reader.meters(&inspection);
         let mut out = std::io::stdout().lock();
         match self.output {
-            Output::Json => write_json(&mut out, &inspection, described.as_ref())?,
+            Output::Json => write_json(&mut out, &inspection, metered, described.as_ref())?,
             Output::Human => {
-                write(&mut out, surroundings.out, &inspection)?;
+                write(&mut out, surroundings.out, &inspection, metered)?;
                 described.map_or(Ok(()), |d| write_tests(&mut out, surroundings.out, &d))?;
             }
         }
@@ -66,7 +67,12 @@ impl InspectArgs {
     }
 }
 
-fn write(out: &mut impl Write, look: Look, inspection: &Inspection) -> std::io::Result<()> {
+fn write(
+    out: &mut impl Write,
+    look: Look,
+    inspection: &Inspection,
+    metered: bool,
+) -> std::io::Result<()> {
     let title = |text: &str| look.paint(Style::Strong, text);
     let kind = match inspection.kind {
         Kind::Suite => "suite",
@@ -78,6 +84,9 @@ fn write(out: &mut impl Write, look: Look, inspection: &Inspection) -> std::io::
     }
     writeln!(out, "{} {}", title("version"), inspection.digest)?;
     writeln!(out, "{} {} bytes", title("size"), inspection.size_bytes)?;
+    if !metered {
+        writeln!(out, "{} no, unless the policy sets the limit `fuel`", title("metered"))?;
+    }
     for (name, list) in [("exports", &inspection.exports), ("imports", &inspection.imports)] {
         writeln!(out, "{}", title(name))?;
         list.iter().try_for_each(|item| writeln!(out, "  {}", safe_line(item)))?;
@@ -114,9 +123,11 @@ fn write_tests(out: &mut impl Write, look: Look, described: &Described) -> std::
 fn write_json(
     out: &mut impl Write,
     inspection: &Inspection,
+    metered: bool,
     described: Option<&Described>,
 ) -> std::io::Result<()> {
     let mut json = json!(inspection);
+    json["metered"] = metered.into();
     json["could_reach"] = reach(&inspection.imports).collect();
     if let Some(described) = described {
         json["protocol"] = json!(described.program);
@@ -141,7 +152,7 @@ mod tests {
             digest: crate::model::Digest::of(b""),
         };
         let mut out = Vec::new();
-        write(&mut out, Look::PLAIN, &inspection).unwrap();
+        write(&mut out, Look::PLAIN, &inspection, false).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap());
     }
 }

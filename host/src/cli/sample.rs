@@ -37,6 +37,7 @@ pub(crate) fn events() -> Vec<RunEvent> {
         repeat: 1,
         tests: tests.map(planned).into(),
         program: None,
+        language: None,
         fixtures: None,
     };
     let mut kinds = vec![EventKind::RunQueued { spec: Box::new(spec) }, EventKind::RunStarted];

@@ -58,6 +58,7 @@ impl From<EventView> for RunEvent {
                     repeat: 1,
                     tests: planned.collect(),
                     program: None,
+                    language: None,
                     fixtures: None,
                 };
                 EventKind::RunQueued { spec: Box::new(spec) }

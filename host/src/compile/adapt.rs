@@ -16,7 +16,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, SourceMap, UnresolvedPackageGroup, WorldId};
 
 use super::error::{Rejection, shown};
-use super::inspect::GO_SECTION;
+use super::language::GO_SECTION;
 use super::{header, offered, reserve};
 
 /// What the result depends on beside the module: part of the key under which compiled code is kept.

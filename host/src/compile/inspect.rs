@@ -5,15 +5,13 @@
 //! the size of the input: 200 KB of component can make the validator take gigabytes, by instantiating
 //! a component with many exports many times.
 
-use wasmparser::{
-    CustomSectionReader, Error, FuncValidatorAllocations, KnownCustom, Parser, Payload,
-    ValidPayload, Validator,
-};
+use wasmparser::{Error, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator};
 
 use super::adapt;
 use super::error::{Bound, Rejection, first_few, shown};
 use super::features::FEATURES;
 use super::header;
+use super::language::Language;
 use super::offered;
 use super::order::{Kind, Names};
 use super::settings::Structure;
@@ -77,15 +75,14 @@ fn read(bytes: &[u8], bounds: &Structure) -> Result<Names, Fault> {
     let mut allocations = FuncValidatorAllocations::default();
     let mut counts = Counts::default();
     let mut names = Names::default();
+    let mut language = Language::default();
     for payload in parser.parse_all(bytes) {
         let payload = payload?;
         counts.add(&payload, bounds)?;
         if counts.depth == 1 {
             collect(&payload, &mut names, bounds)?;
         }
-        if let Payload::CustomSection(section) = &payload {
-            hear_language(section, &mut names.language);
-        }
+        language.hear(&payload, counts.depth);
         // Function by function, so that what is kept for a function is freed before the next.
         if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
             let mut function = function.into_validator(allocations);
@@ -93,6 +90,7 @@ fn read(bytes: &[u8], bounds: &Structure) -> Result<Names, Fault> {
             allocations = function.into_allocations();
         }
     }
+    names.language = language.name();
     Ok(names)
 }
 
@@ -118,31 +116,6 @@ fn collect(payload: &Payload<'_>, names: &mut Names, bounds: &Structure) -> Resu
     }
     Ok(())
 }
-
-/// What Go's linker writes into its programs.
-pub(super) const GO_SECTION: &str = "go:buildid";
-const GO: &str = "Go";
-const RUST: &str = "Rust";
-
-/// The language in which a module says that it was written; of several Go, then Rust, whose libraries
-/// have some C in them, and else the first. A hint that nothing but the guess of a protocol rests on.
-fn hear_language(section: &CustomSectionReader<'_>, language: &mut Option<String>) {
-    if section.name() == GO_SECTION {
-        *language = Some(GO.to_owned());
-    }
-    if language.is_some() {
-        return;
-    }
-    let KnownCustom::Producers(producers) = section.as_known() else { return };
-    let mut fields = producers.into_iter().map_while(Result::ok);
-    let values = fields.find(|field| field.name == "language").map(|field| field.values);
-    let values = || values.clone().into_iter().flatten().map_while(Result::ok);
-    let value = values().find(|value| value.name == RUST).or_else(|| values().next());
-    *language = value.map(|value| shown(value.name).chars().take(LANGUAGE_CHARS).collect());
-}
-
-/// How much of a foreign word is kept, in characters.
-const LANGUAGE_CHARS: usize = 32;
 
 /// How much of everything was seen so far.
 #[derive(Default)]

@@ -16,6 +16,7 @@ mod error;
 mod features;
 mod header;
 mod inspect;
+mod language;
 mod lru;
 mod offered;
 mod order;

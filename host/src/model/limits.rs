@@ -70,7 +70,8 @@ limits! {
     /// The longest wall time of one attempt in milliseconds, whoever asks, extensions included: 15 min.
     max_timeout_ms, MaxTimeoutMs = 900_000;
     /// Instructions of one attempt, in wasmtime's units of fuel: 10^12, many minutes of computing. 0
-    /// runs the suite unmetered.
+    /// runs the suite unmetered, as the languages in `sandbox.unmetered_languages` do where their policy
+    /// sets none.
     fuel, Fuel = 1_000_000_000_000;
     /// Bytes of the arguments that a policy gives to a program, each with the NUL behind it.
     args_bytes, ArgsBytes = 16 * KIB;

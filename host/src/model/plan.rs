@@ -176,6 +176,9 @@ pub struct RunSpec {
     /// If the version is a program that was not written for us: how its tests are run and judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Protocol>,
+    /// The language in which the version says that it was written, which is a guess.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
     /// The files that the version brought along when the run was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixtures: Option<Fixtures>,
@@ -343,6 +346,7 @@ pub fn plan(
         tests,
         request,
         program: version.program,
+        language: version.language.clone(),
         fixtures: None,
     })
 }
@@ -423,6 +427,7 @@ mod tests {
             size_bytes: 0,
             created_at: Timestamp::UNIX_EPOCH,
             program: None,
+            language: None,
         }
     }
 

@@ -25,6 +25,7 @@ pub(crate) fn spec(tests: &[&str]) -> RunSpec {
         repeat: 1,
         tests: tests.iter().map(test).collect(),
         program: None,
+        language: None,
         fixtures: None,
     }
 }

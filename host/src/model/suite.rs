@@ -25,6 +25,10 @@ pub struct SuiteVersion {
     /// If it is a program that was not written for us: how its tests are run and judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Protocol>,
+    /// The language in which it says that it was written, a guess. None of versions from before this was
+    /// asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
 }
 
 /// What whoever brings a component says of it.

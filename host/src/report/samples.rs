@@ -83,6 +83,7 @@ fn spec() -> RunSpec {
         repeat: 1,
         tests: names.iter().map(planned).collect(),
         program: None,
+        language: None,
         fixtures: None,
     }
 }

@@ -258,7 +258,7 @@ async fn prepare(shared: &Shared, run: &Run) -> Result<(Loaded, Policy, Vec<Valu
     let digest = run.spec.version;
     let policy = shared.storage.policy(&run.spec.suite).map_err(|e| format!("failed to {e}"))?;
     let policy = policy.unwrap_or_default();
-    let metered = shared.limits.patched(&policy.limits).fuel > 0;
+    let metered = shared.sandbox.meters(&policy.limits, run.spec.language.as_deref());
     let storage = shared.storage.clone();
     let bytes = async move {
         let bytes =

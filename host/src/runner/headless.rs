@@ -86,13 +86,14 @@ pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
     let sandbox = Sandbox::new(order.sandbox, engines.clone(), metrics)
         .map_err(|e| HeadlessError::Sandbox(e.into()))?;
     let inspection = compiler.inspect(order.component.clone()).await?;
-    let loaded = compiler.load(inspection.digest, limits.fuel > 0, order.component.read()).await?;
+    let language = inspection.language;
+    let metered = sandbox.meters(&order.policy.limits, language.as_deref());
+    let loaded = compiler.load(inspection.digest, metered, order.component.read()).await?;
     steps.send_replace(Step::Describe);
-    let (introduction, language) = (order.introduction, inspection.language.as_deref());
-    let described = sandbox.describe(&loaded, &introduction, language).await?;
+    let described = sandbox.describe(&loaded, &order.introduction, language.as_deref()).await?;
     // Who listens hears that this was the last step, before the first event.
     drop((steps, compiler));
-    let namespace = introduction.namespace.or(described.namespace);
+    let namespace = order.introduction.namespace.or(described.namespace);
     let version = SuiteVersion {
         suite: SuiteId {
             namespace: namespace.unwrap_or_else(Name::default_namespace),
@@ -104,6 +105,7 @@ pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
         size_bytes: inspection.size_bytes,
         created_at: jiff::Timestamp::now(),
         program: described.program,
+        language,
     };
     let id = RunId::new();
     let now = jiff::Timestamp::now();

@@ -5,7 +5,9 @@ use tokio::sync::watch;
 
 use super::Runner;
 use crate::compile::CompileError;
-use crate::model::{Introduction, Name, Policy, Protocol, Step, SuiteId, SuiteVersion};
+use crate::model::{
+    Introduction, LimitsPatch, Name, Policy, Protocol, Step, SuiteId, SuiteVersion,
+};
 use crate::storage::{EarlierAnswer, IdempotencyKey, StorageError};
 use crate::wasm::DescribeError;
 
@@ -53,14 +55,16 @@ impl Runner {
         let digest = inspection.digest;
         // Described in the engine in which it will run by default; fuel bounds describe as well.
         let content = std::future::ready(Ok(bytes.clone()));
-        let loaded = compiler.load(digest, shared.limits.fuel > 0, content).await?;
+        let language = inspection.language;
+        let metered = shared.sandbox.meters(&LimitsPatch::default(), language.as_deref());
+        let loaded = compiler.load(digest, metered, content).await?;
         steps.send_replace(Step::Describe);
         let sandbox = shared.sandbox.clone();
-        let (introduced, language) = (introduction.clone(), inspection.language);
+        let (introduced, hint) = (introduction.clone(), language.clone());
         // On the guests' runtime, like every call into a component.
-        let described = shared.guests.spawn(async move {
-            sandbox.describe(&loaded, &introduced, language.as_deref()).await
-        });
+        let described = shared
+            .guests
+            .spawn(async move { sandbox.describe(&loaded, &introduced, hint.as_deref()).await });
         let described = described
             .await
             .map_err(|panic| DescribeError::Host(format!("describe it: {panic}")))??;
@@ -81,6 +85,7 @@ impl Runner {
             size_bytes: inspection.size_bytes,
             created_at: jiff::Timestamp::now(),
             program: described.program,
+            language,
         });
         loop {
             let put = shared.storage.put_version(version.clone(), bytes.clone(), key.clone()).await;

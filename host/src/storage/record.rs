@@ -107,7 +107,9 @@ mod tests {
         let version = decode::<SuiteVersion>(&record).unwrap();
         assert_eq!(version.program, None);
         assert_eq!(encode(&version).unwrap(), record, "and is written as before");
-        let program = SuiteVersion { program: Some(Protocol::GoTest), ..version };
+        assert_eq!(version.language, None);
+        let language = Some("Go".to_owned());
+        let program = SuiteVersion { program: Some(Protocol::GoTest), language, ..version };
         assert_eq!(decode::<SuiteVersion>(&encode(&program).unwrap()).unwrap(), program);
     }
 

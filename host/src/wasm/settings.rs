@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{MEMORIES_PER_SLOT, TABLES_PER_SLOT};
-use crate::model::Limits;
+use crate::model::{Limits, LimitsPatch};
 
 /// Settings of the sandbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,10 @@ pub struct SandboxSettings {
     pub tick_us: u64,
     /// The limits of an attempt whose suite's policy sets none.
     pub limits: Limits,
+    /// Languages whose suites run unmetered unless their policy sets `fuel`, as `handoff inspect` calls
+    /// them: those in which counting instructions takes more than a third of the time again. With none,
+    /// every suite is metered.
+    pub unmetered_languages: Vec<String>,
     /// Stack of WebAssembly that each guest may use beside its memory, in bytes: 512 KiB. Go's own runner
     /// gives 8 MiB to programs that call themselves very deep.
     pub stack_bytes: usize,
@@ -69,6 +73,9 @@ pub struct SandboxSettings {
     pub prepared_suites: usize,
 }
 
+/// What `cargo xtask bench --only languages` said.
+const UNMETERED: [&str; 2] = ["JavaScript", "Python"];
+
 impl Default for SandboxSettings {
     fn default() -> Self {
         Self {
@@ -77,6 +84,7 @@ impl Default for SandboxSettings {
             slot_wait_ms: 60_000,
             tick_us: 250,
             limits: Limits::default(),
+            unmetered_languages: UNMETERED.map(str::to_owned).to_vec(),
             stack_bytes: 512 << 10,
             fixtures: FixtureSettings::default(),
             describe_timeout_ms: 5_000,
@@ -140,6 +148,17 @@ impl SandboxSettings {
         }
     }
 
+    /// Whether the instructions of a suite in `language` are counted, where its policy has these limits. A
+    /// policy that sets a budget has it kept, and one of 0 switches the counting off; where it says
+    /// nothing, the server's budget holds, but for the languages that run unmetered.
+    pub fn meters(&self, policy: &LimitsPatch, language: Option<&str>) -> bool {
+        let free = |language| self.unmetered_languages.iter().any(|it| it == language);
+        match policy.fuel {
+            Some(fuel) => fuel > 0,
+            None => self.limits.fuel > 0 && !language.is_some_and(free),
+        }
+    }
+
     /// Linear memories of all attempts at the same time.
     pub fn memories_in_all(&self) -> u32 {
         self.slots().saturating_mul(MEMORIES_PER_SLOT)
@@ -153,5 +172,35 @@ impl SandboxSettings {
     /// Slots of the pools.
     pub(super) fn slots(&self) -> u32 {
         u32::try_from(self.concurrent_attempts.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_policy_says_of_fuel_goes_before_the_language() {
+        let server = |fuel| {
+            let limits = Limits { fuel, ..Limits::default() };
+            SandboxSettings { limits, ..SandboxSettings::default() }
+        };
+        let (metered, unmetered) = (server(1), server(0));
+        let says = |fuel| LimitsPatch { fuel, ..LimitsPatch::default() };
+        for (language, by_default) in [
+            (Some("Rust"), true),
+            (Some("Python"), false),
+            (Some("JavaScript"), false),
+            (None, true),
+        ] {
+            assert_eq!(metered.meters(&says(None), language), by_default, "{language:?}");
+            assert!(!unmetered.meters(&says(None), language));
+            for server in [&metered, &unmetered] {
+                assert!(server.meters(&says(Some(1)), language));
+                assert!(!server.meters(&says(Some(0)), language));
+            }
+        }
+        let all = SandboxSettings { unmetered_languages: vec![], ..SandboxSettings::default() };
+        assert!(all.meters(&says(None), Some("Python")));
     }
 }

@@ -24,7 +24,7 @@ use crate::compile::Loaded;
 use crate::metrics::Metrics;
 use crate::model::{
     Attempt, AttemptDetail, Cause, Fixtures, Introduction, InvalidDescription, Limit, Limits,
-    LogLine, Name, Policy, Protocol, Stage, SuiteDescription, TestStatus, Value,
+    LimitsPatch, LogLine, Name, Policy, Protocol, Stage, SuiteDescription, TestStatus, Value,
 };
 
 /// Runs suites. Cheap to clone.
@@ -160,6 +160,11 @@ impl Sandbox {
         let shelf = Shelf::new(settings.fixtures.clone(), metrics.clone());
         let host = Arc::new(Host { engines, http, metrics, largest_memory });
         Ok(Self(Arc::new(Inner { settings, host, prepared, rooms, shelf })))
+    }
+
+    /// Whether the instructions of a suite in this language are counted, where its policy has these limits.
+    pub fn meters(&self, policy: &LimitsPatch, language: Option<&str>) -> bool {
+        self.0.settings.meters(policy, language)
     }
 
     /// Asks the component what it is: under a short deadline, and without network, parameters and

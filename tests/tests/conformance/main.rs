@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected comes")]
 
 mod examples;
+mod features;
 mod results;
 mod rows;
 
@@ -61,6 +62,7 @@ async fn run(
     let answer = client.send(client.upload_request(component)).await;
     assert!(answer.status.is_success(), "{language}: {answer:?}");
     check_description(language, &answer.body);
+    check_language(language, &answer.body);
     let suite = format!("/suites/{language}/conformance");
     let policy = json!({
         "allow_http": [target.url()],
@@ -77,6 +79,7 @@ async fn run(
     let log: Vec<Value> =
         log.as_str().unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     check_stages(language, &run, &log);
+    check_metering(language, &run);
     let mut seen = BTreeMap::new();
     for test in run["tests"].as_array().unwrap() {
         let name = test["name"].as_str().unwrap().to_owned();
@@ -98,6 +101,28 @@ fn check_description(language: &str, version: &Value) {
     let passes = tests.iter().find(|test| test["name"] == "passes").unwrap();
     assert_eq!(passes["tags"], json!(["smoke", "pass"]), "{language}");
     assert_eq!(passes["description"], "Passes, **always**.", "{language}");
+}
+
+/// What is known of its language is what the server goes by when it decides whether fuel is counted.
+fn check_language(language: &str, version: &Value) {
+    let known: Value = match language {
+        // Its compiler says nothing.
+        "c" => Value::Null,
+        "go" => "Go".into(),
+        "javascript" => "JavaScript".into(),
+        "python" => "Python".into(),
+        _ => "Rust".into(),
+    };
+    assert_eq!(version["language"], known, "{language}");
+}
+
+/// Where counting fuel takes more than a third of the time again, it is not counted by default.
+fn check_metering(language: &str, run: &Value) {
+    let unmetered = matches!(language, "javascript" | "python");
+    let of = |test: &Value| test["name"] == "passes";
+    let test = run["tests"].as_array().unwrap().iter().find(|test| of(test)).unwrap();
+    let fuel = &test["attempts"][0]["fuel_used"];
+    assert_eq!(fuel.is_null(), unmetered, "{language}: {test:#}");
 }
 
 fn check_stages(language: &str, run: &Value, log: &[Value]) {

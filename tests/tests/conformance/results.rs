@@ -129,6 +129,6 @@ impl Exception {
     }
 }
 
-fn sdk() -> PathBuf {
+pub(crate) fn sdk() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk"))
 }

@@ -381,6 +381,10 @@ async fn inspecting_a_component_tells_what_it_could_reach() {
     let told = handoff(&format!("inspect {} --tests -o json", file("ten"))).run().await.expect(0);
     let json: Value = serde_json::from_str(&told).unwrap();
     assert!(json.to_string().contains("counts_attempts"), "{json:#}");
+    assert_eq!((&json["language"], &json["metered"]), (&"Rust".into(), &true.into()));
+    let free = handoff(&format!("inspect {}", file("ten")));
+    let free = free.variable("HANDOFF_SANDBOX_UNMETERED_LANGUAGES", "Rust").run().await.expect(0);
+    assert_says(&free, &["suite in Rust", "metered no", "`fuel`"]);
     handoff("inspect no-such-file").run().await.failure(2);
     let module = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(module.path(), b"\0asm\x01\0\0\0").unwrap();

@@ -198,6 +198,23 @@ async fn whatever_a_test_does_it_ends_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_language_that_runs_unmetered_is_metered_where_the_policy_sets_fuel() {
+    let settings = Settings::default().flag("sandbox-unmetered-languages", "COBOL, Rust");
+    let server = settings.start().await;
+    let client = server.client();
+    let version = client.upload_guest("ten").await;
+    assert_eq!(version["language"], "Rust", "{version:#}");
+    let fuel_of = async |policy: Value| {
+        client.set_policy("ten", &policy).await;
+        let run = client.run("ten", &only("adds")).await;
+        attempt(&run, "adds")["fuel_used"].clone()
+    };
+    assert_eq!(fuel_of(json!({})).await, Value::Null);
+    assert!(fuel_of(json!({"limits": {"fuel": 1_000_000_000}})).await.is_u64());
+    assert_eq!(fuel_of(json!({"limits": {"fuel": 0}})).await, Value::Null);
+}
+
+#[tokio::test]
 async fn many_loops_at_once_end_and_the_server_answers_meanwhile() {
     let (_server, client) = server("spin").await;
     let run = client.submit("spin", &json!({"parallelism": 64})).await;

@@ -32,6 +32,7 @@ pub(super) async fn show(
         size_bytes: inspection.size_bytes,
         created_at: jiff::Timestamp::now(),
         program: described.program,
+        language: inspection.language,
     };
     let (bounds, limits) = (&config.runner.bounds, &config.sandbox.limits);
     let planned = plan(&version, request, bounds, limits, RunId::new(), 1, version.created_at);

@@ -31,6 +31,10 @@ pub struct VersionView {
     pub wants_http: Vec<String>,
     /// If it is a test program that was not written for this server: how its tests are run and judged.
     pub protocol: Option<ProtocolView>,
+    /// The language in which it says that it was written, a guess; null if it says nothing. Suites in the
+    /// languages that the setting `sandbox.unmetered_languages` names run unmetered unless their policy
+    /// sets the limit `fuel`.
+    pub language: Option<String>,
     /// The tests in declared order.
     pub tests: Vec<TestCaseView>,
     /// The interfaces and functions that the component imports.
@@ -59,6 +63,7 @@ impl From<&SuiteVersion> for VersionView {
             parallelism: described.parallelism,
             wants_http: described.wants_http.clone(),
             protocol: version.program.map(Into::into),
+            language: version.language.clone(),
             tests: described.tests.iter().map(Into::into).collect(),
             imports: version.imports.clone(),
             size_bytes: version.size_bytes,

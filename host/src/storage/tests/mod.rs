@@ -59,6 +59,7 @@ fn version(name: &str, component: &Bytes) -> SuiteVersion {
         size_bytes: component.len() as u64,
         created_at: Timestamp::now(),
         program: None,
+        language: None,
     }
 }
 
