@@ -98,11 +98,6 @@ fn every(distance: &str) -> ScheduleSpec {
 }
 
 async fn open(dir: &std::path::Path, now: Timestamp) -> (Fake, Scheduler) {
-    let metrics = Metrics::new();
-    let settings = StorageSettings { schedule_rows: 20, ..StorageSettings::default() };
-    let storage =
-        Storage::open(dir.join("store"), settings, metrics.clone(), Box::new(|_| {})).unwrap();
-    let fake = Fake { storage: storage.clone(), ends: Arc::default(), refuse: Arc::default() };
     let settings = SchedulerSettings {
         most: 3,
         missed_rows: 4,
@@ -113,8 +108,21 @@ async fn open(dir: &std::path::Path, now: Timestamp) -> (Fake, Scheduler) {
         description_bytes: 9,
         ..Default::default()
     };
+    open_with(dir, now, settings).await
+}
+
+async fn open_with(
+    dir: &std::path::Path,
+    now: Timestamp,
+    scheduled: SchedulerSettings,
+) -> (Fake, Scheduler) {
+    let metrics = Metrics::new();
+    let settings = StorageSettings { schedule_rows: 20, ..StorageSettings::default() };
+    let storage =
+        Storage::open(dir.join("store"), settings, metrics.clone(), Box::new(|_| {})).unwrap();
+    let fake = Fake { storage: storage.clone(), ends: Arc::default(), refuse: Arc::default() };
     let scheduler =
-        Scheduler::open(storage, Box::new(fake.clone()), settings, metrics, now).await.unwrap();
+        Scheduler::open(storage, Box::new(fake.clone()), scheduled, metrics, now).await.unwrap();
     (fake, scheduler)
 }
 
@@ -190,6 +198,73 @@ async fn a_clock_that_is_set_forward_is_made_up_for_by_the_rule() {
     let rows = stage.fake.storage.due_rows(&name(), &page).unwrap().items;
     assert!(rows[3].reason.as_ref().unwrap().starts_with("as 1 times before it"), "{rows:?}");
     assert!(stage.hit("scheduler_missed_rows"));
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_by_an_hour_and_back_starts_nothing_twice_and_runs_no_hour() {
+    let stage = stage(every("1m")).await;
+    stage.scheduler.tick(after(60)).await;
+    // An hour forward: the last of the times that it passed over is made up for, as the default is.
+    stage.scheduler.tick(after(3_690)).await;
+    let forward = [
+        &[(60, Started)][..],
+        &[3_420, 3_480, 3_540, 3_600].map(|second| (second, Missed))[1..],
+        &[(3_660, CaughtUp)],
+    ]
+    .concat();
+    assert_eq!(stage.rows(), forward);
+    // And back: what was dealt with stays so, until the clock is there again.
+    for second in [90, 120, 1_800, 3_659] {
+        stage.scheduler.tick(after(second)).await;
+    }
+    assert_eq!(stage.rows(), forward);
+    stage.scheduler.tick(after(3_720)).await;
+    assert_eq!(stage.rows().last(), Some(&(3_720, Started)));
+    assert_eq!(stage.runs().len(), 3);
+}
+
+#[tokio::test]
+async fn every_second_of_a_suite_that_takes_a_minute_has_one_run_at_a_time_and_a_row_each() {
+    for (overlap, others) in [(Overlap::Skip, vec![]), (Overlap::Queue, vec![Waiting; 2])] {
+        let stage = stage(ScheduleSpec { overlap, ..every("1s") }).await;
+        for second in 1..=18 {
+            stage.scheduler.tick(after(second)).await;
+        }
+        let rows = stage.rows();
+        let seconds: Vec<_> = rows.iter().map(|(second, _)| *second).collect();
+        assert_eq!(seconds, (1..=18).collect::<Vec<_>>(), "{overlap:?}: a row each");
+        let outcomes: Vec<_> = rows.iter().map(|(_, outcome)| *outcome).collect();
+        let skipped = vec![Skipped; 17 - others.len()];
+        assert_eq!(outcomes, [vec![Started], others, skipped].concat(), "{overlap:?}");
+        assert_eq!(stage.runs().len(), 1, "{overlap:?}");
+        // A minute later, when it has ended.
+        end(&stage.fake, stage.runs()[0], RunStatus::Passed).await;
+        let entry = stage.scheduler.entry(&name()).unwrap();
+        stage.scheduler.after_a_run(&entry, after(19)).await;
+        stage.scheduler.tick(after(19)).await;
+        assert_eq!(stage.runs().len(), 2, "{overlap:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_1000_schedules_that_are_due_in_the_same_second_each_starts_one_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fake, scheduler) = open_with(dir.path(), at(START), SchedulerSettings::default()).await;
+    let names: Vec<Name> = (0..1_000).map(|n| format!("s{n}").parse().unwrap()).collect();
+    let create = |name: &Name| {
+        let (scheduler, name) = (scheduler.clone(), name.clone());
+        async move { scheduler.create(name, every("10s"), false, None, at(START)).await.unwrap() }
+    };
+    futures::future::join_all(names.iter().map(create)).await;
+    // Looked at several times meanwhile, as by a loop that is woken.
+    futures::future::join_all((0..3).map(|_| scheduler.tick(after(10)))).await;
+    for name in &names {
+        let page = Page { limit: 10, cursor: None };
+        let rows = fake.storage.due_rows(name, &page).unwrap().items;
+        let told: Vec<_> = rows.iter().map(|row| (row.due_at, row.outcome)).collect();
+        assert_eq!(told, [(after(10), Started)], "{name}");
+    }
+    assert_eq!(fake.ends.lock().unwrap().len(), 1_000);
 }
 
 #[tokio::test]

@@ -220,6 +220,69 @@ async fn what_cannot_be_scheduled_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_schedules_runs_are_what_it_asks_for() {
+    let server = Server::start().await;
+    let client = server.client();
+    let outcomes = handoff_tests::guest("outcomes");
+    let older = client.upload(outcomes.clone()).await["suite"]["version"].clone();
+    // The same with an empty section of a name of its own, which is another version.
+    let newer = client.upload([outcomes, vec![0, 2, 1, b'x']].concat()).await;
+    assert_ne!(newer["suite"]["version"], older);
+    let asked = json!({
+        "version": older, "filter": "isolated", "tags": ["isolation"], "params": {"stage": "live"},
+        "reference": "v1.2", "initiated_by": "nightly", "timeout_ms": 50_000,
+        "test_timeout_ms": 20_000, "max_attempts": 2, "parallelism": 2, "shuffle_seed": 7, "repeat": 2,
+        "retry_wait": {"kind": "fixed", "wait_ms": 1},
+    });
+    let mut body = asked.clone();
+    body["name"] = json!("all");
+    body["suite"] = json!("fixtures/outcomes");
+    body["cron"] = json!("@yearly");
+    let made = client.post("/schedules", &body).await.expect(StatusCode::CREATED);
+    for (field, value) in asked.as_object().unwrap() {
+        let expected = match field.as_str() {
+            "tags" => &json!({"include": ["isolation"], "exclude": []}),
+            _ => value,
+        };
+        assert_eq!(&made[field], expected, "{field}");
+    }
+    let run = client.post("/schedules/all/trigger", &json!({})).await.expect(StatusCode::ACCEPTED);
+    let run = client.finished(run["id"].as_str().unwrap()).await;
+    assert_eq!((&run["status"], &run["suite"]["version"]), (&json!("passed"), &older), "{run:#}");
+    let same = [
+        "filter",
+        "params",
+        "reference",
+        "initiated_by",
+        "timeout_ms",
+        "parallelism",
+        "shuffle_seed",
+    ];
+    for field in same {
+        assert_eq!(run[field], asked[field], "{field}");
+    }
+    let tests = run["tests"].as_array().unwrap();
+    let tried: Vec<_> = tests.iter().filter(|test| test["status"] == "passed").collect();
+    assert_eq!(tried.len(), 2, "{run:#}");
+    assert!(tried.iter().all(|test| test["attempts_total"] == 2), "two rounds: {run:#}");
+
+    client.upload_guest("flaky").await;
+    let flaky = |name: &str, attempts: u32| {
+        json!({
+            "name": name, "suite": "flaky", "cron": "@yearly", "filter": "^assertion$",
+            "params": {"failures": "1"}, "max_attempts": attempts,
+        })
+    };
+    for (name, attempts, status) in [("once", 1, "failed"), ("twice", 2, "passed")] {
+        client.post("/schedules", &flaky(name, attempts)).await.expect(StatusCode::CREATED);
+        let path = format!("/schedules/{name}/trigger");
+        let run = client.post(&path, &json!({})).await.expect(StatusCode::ACCEPTED);
+        let run = client.finished(run["id"].as_str().unwrap()).await;
+        assert_eq!(run["status"], status, "{run:#}");
+    }
+}
+
+#[tokio::test]
 async fn schedules_of_the_configuration_file_are_changed_there_alone() {
     let (server, target) = stage().await;
     let file = server.home().join("handoff.toml");
