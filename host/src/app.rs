@@ -15,6 +15,7 @@ use crate::model::{Introduction, Name, Step};
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
 use crate::scheduler::Scheduler;
 use crate::storage::Storage;
+use crate::triggers::Triggers;
 use crate::wasm::{Engines, Sandbox, pack};
 
 /// How much less the scheduler of the operating system favours the threads that run guests, so that
@@ -34,6 +35,8 @@ pub struct App {
     pub runner: Runner,
     /// What runs by itself.
     pub scheduler: Scheduler,
+    /// What runs when another system calls.
+    pub triggers: Triggers,
     /// Metrics.
     pub metrics: Metrics,
     /// Cancelled when the server is to end: no further run is taken.
@@ -96,13 +99,27 @@ impl App {
         let scheduler =
             Scheduler::open(storage.clone(), runs, settings, metrics.clone(), now).await;
         let scheduler = scheduler.map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        let (runs, settings) = (Box::new(runner.clone()), config.webhooks.clone());
+        let triggers = Triggers::open(storage.clone(), runs, settings, metrics.clone());
+        let triggers = triggers.map_err(|error| anyhow::anyhow!("failed to {error}"))?;
         let config = Arc::new(config);
-        let app = Self { config, storage, compiler, runner, scheduler, metrics, draining, guests };
+        let app = Self {
+            config,
+            storage,
+            compiler,
+            runner,
+            scheduler,
+            triggers,
+            metrics,
+            draining,
+            guests,
+        };
         for suite in &app.config.suites {
             let name = suite.file.display();
             app.load(suite).await.with_context(|| format!("failed to load the suite {name}"))?;
         }
         app.declare_schedules(now).await?;
+        app.declare_triggers(now).await?;
         // Not before the suites are there that its schedules name.
         tokio::spawn(app.scheduler.clone().run(app.draining.clone()));
         Ok(app)
@@ -120,6 +137,20 @@ impl App {
             .declare(declared, now)
             .await
             .context("failed to take the declared schedules up")
+    }
+
+    async fn declare_triggers(&self, now: Timestamp) -> anyhow::Result<()> {
+        let mut declared = Vec::with_capacity(self.config.triggers.len());
+        for body in &self.config.triggers {
+            let name = body.name.clone();
+            let spec = body.clone().into_spec(None);
+            let spec = spec.map_err(|error| anyhow::anyhow!("trigger {name}: {error}"))?;
+            declared.push((name, spec));
+        }
+        self.triggers
+            .declare(declared, now)
+            .await
+            .context("failed to take the declared triggers up")
     }
 
     async fn load(&self, suite: &DeclaredSuite) -> anyhow::Result<()> {

@@ -22,12 +22,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::CompileSettings;
 use crate::http::HttpSettings;
-use crate::http::views::ScheduleBody;
+use crate::http::views::{ScheduleBody, TriggerBody, TriggerRule};
 use crate::model::{Name, Policy, Protocol};
 use crate::runner::RunnerSettings;
 use crate::scheduler::SchedulerSettings;
 use crate::storage::StorageSettings;
 use crate::telemetry::LogSettings;
+use crate::triggers::TriggerSettings;
 use crate::wasm::SandboxSettings;
 
 pub use args::SettingArgs;
@@ -58,6 +59,8 @@ pub struct Config {
     pub runner: RunnerSettings,
     /// Schedules.
     pub scheduler: SchedulerSettings,
+    /// Calls to triggers.
+    pub webhooks: TriggerSettings,
     /// The HTTP interface.
     pub http: HttpSettings,
     /// Suites that are loaded at start. Only the file has them.
@@ -66,6 +69,9 @@ pub struct Config {
     /// Schedules that the file declares. They are changed there alone. Only the file has them.
     #[serde(skip_serializing)]
     pub schedules: Vec<ScheduleBody>,
+    /// Triggers that the file declares. They are changed there alone. Only the file has them.
+    #[serde(skip_serializing)]
+    pub triggers: Vec<TriggerBody>,
 }
 
 impl Default for Config {
@@ -79,9 +85,11 @@ impl Default for Config {
             sandbox: SandboxSettings::default(),
             runner: RunnerSettings::default(),
             scheduler: SchedulerSettings::default(),
+            webhooks: TriggerSettings::default(),
             http: HttpSettings::default(),
             suites: Vec::new(),
             schedules: Vec::new(),
+            triggers: Vec::new(),
         }
     }
 }
@@ -211,13 +219,13 @@ pub enum ConfigError {
         /// Why not.
         source: std::io::Error,
     },
-    /// A secret of a declared suite is not there.
-    #[error("read the secret {name:?} of {suite}: {message}", suite = suite.display())]
+    /// A secret of what the file declares is not there.
+    #[error("read the secret {name:?} of {of}: {message}")]
     Secret {
         /// The secret.
         name: String,
-        /// The suite's component.
-        suite: PathBuf,
+        /// The suite's component, or the trigger.
+        of: String,
         /// What is wrong.
         message: String,
     },
@@ -306,7 +314,43 @@ fn read(
             return Err(ConfigError::Suite { file: suite.file.clone(), source });
         }
     }
+    for trigger in &mut config.triggers {
+        take_secret(trigger, base, environment)?;
+    }
     Ok((config, sources))
+}
+
+/// Takes the secret of a declared trigger from where it is.
+fn take_secret(
+    trigger: &mut TriggerBody,
+    base: &Path,
+    environment: &Environment,
+) -> Result<(), ConfigError> {
+    let TriggerRule { secret, secret_env, secret_file, .. } = &mut trigger.rule;
+    let missing = |message: String| ConfigError::Secret {
+        name: "secret".into(),
+        of: format!("the trigger {}", trigger.name),
+        message,
+    };
+    *secret = match (secret.take(), &secret_env, &secret_file) {
+        (Some(text), None, None) => Some(text),
+        (None, Some(variable), None) => {
+            let value = environment.get(variable);
+            let unset = || missing(format!("the environment variable {variable} is not set"));
+            Some(value.ok_or_else(unset)?.to_owned())
+        }
+        (None, None, Some(path)) => Some(secret_in(&base.join(path)).map_err(missing)?),
+        _ => return Err(missing("say one of secret, secret_env and secret_file".into())),
+    };
+    Ok(())
+}
+
+/// What a file holds, less one line break at its end.
+fn secret_in(path: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
 fn take_secrets(
@@ -316,7 +360,7 @@ fn take_secrets(
 ) -> Result<(), ConfigError> {
     let missing = |name: &str, message: String| ConfigError::Secret {
         name: name.to_owned(),
-        suite: suite.file.clone(),
+        of: suite.file.display().to_string(),
         message,
     };
     let mut secrets = Vec::new();
@@ -329,10 +373,8 @@ fn take_secrets(
     }
     for (name, path) in &suite.secrets_file {
         let path = base.join(path);
-        let value = std::fs::read_to_string(&path)
-            .map_err(|error| missing(name, format!("{}: {error}", path.display())))?;
-        let value = value.strip_suffix('\n').unwrap_or(&value);
-        secrets.push((name.clone(), value.strip_suffix('\r').unwrap_or(value).to_owned()));
+        let value = secret_in(&path).map_err(|error| missing(name, error))?;
+        secrets.push((name.clone(), value));
     }
     suite.policy.secrets.extend(secrets);
     Ok(())

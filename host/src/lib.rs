@@ -15,4 +15,5 @@ pub mod runner;
 pub mod scheduler;
 pub mod storage;
 pub mod telemetry;
+pub mod triggers;
 pub mod wasm;

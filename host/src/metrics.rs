@@ -14,7 +14,8 @@ use prometheus::{
 };
 
 use crate::model::{
-    DueOutcome, EventKind, Limit, Round, RunEvent, RunId, RunStatus, SuiteId, TestStatus,
+    CallOutcome, DueOutcome, EventKind, Limit, Round, RunEvent, RunId, RunStatus, SuiteId,
+    TestStatus,
 };
 
 /// How many suites have label values of their own.
@@ -76,6 +77,8 @@ metrics! {
     schedule_lag_seconds: Histogram = "handoff_schedule_lag_seconds", LONG;
     /// Times of schedules, by what became of them.
     schedule_times: IntCounterVec = "handoff_schedule_times_total", &["outcome"];
+    /// Calls to triggers, by what became of them.
+    trigger_calls: IntCounterVec = "handoff_trigger_calls_total", &["outcome"];
     /// Slots of the engines' pools that attempts have.
     sandbox_slots: IntGauge = "handoff_sandbox_slots_in_use";
     /// Attempts and describes that wait for slots and memory.
@@ -295,6 +298,11 @@ impl Metrics {
     /// What became of a time of a schedule is stored.
     pub fn schedule_time(&self, outcome: DueOutcome) {
         self.0.declared.schedule_times.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// What becomes of a call to a trigger is known.
+    pub fn trigger_call(&self, outcome: CallOutcome) {
+        self.0.declared.trigger_calls.with_label_values(&[outcome.as_str()]).inc();
     }
 
     /// A batch of events was made durable.

@@ -37,6 +37,7 @@ mod suites;
 mod terminal;
 mod test;
 mod told;
+mod triggers;
 mod upload;
 mod watch;
 
@@ -91,6 +92,9 @@ enum Command {
     /// Let suites run by themselves
     #[command(subcommand)]
     Schedules(schedules::SchedulesCommand),
+    /// Let other systems start runs by webhooks
+    #[command(subcommand)]
+    Triggers(triggers::TriggersCommand),
     /// Show what the tests of a run wrote
     Logs(logs::LogsArgs),
     /// Stop a run
@@ -221,6 +225,7 @@ impl Command {
             Self::Run(args) => args.run(surroundings).await,
             Self::Runs(args) => args.run(surroundings).await,
             Self::Schedules(command) => command.run(surroundings).await,
+            Self::Triggers(command) => command.run(surroundings).await,
             Self::Logs(args) => args.run(surroundings).await,
             Self::Cancel(args) => args.run(surroundings).await,
             Self::Retry(args) => args.run(surroundings).await,

@@ -114,6 +114,16 @@ pub(crate) fn body(request: &RunRequest) -> Value {
     Value::Object(body)
 }
 
+/// The fields of a run that are given: less what the command line always says.
+pub(crate) fn run_fields(request: &RequestArgs) -> Map<String, Value> {
+    let (Value::Object(given), Value::Object(nothing)) =
+        (body(&request.request()), body(&RequestArgs::default().request()))
+    else {
+        return Map::new();
+    };
+    given.into_iter().filter(|(name, value)| nothing.get(name) != Some(value)).collect()
+}
+
 /// What a suite is granted.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct PolicyArgs {
@@ -195,7 +205,7 @@ impl PolicyArgs {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".into()),

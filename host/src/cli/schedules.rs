@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Client, ServerArgs, json as answered, read};
 use super::exit::{Exit, Failure};
-use super::request::{RequestArgs, body, milliseconds};
+use super::request::{RequestArgs, milliseconds, run_fields};
 use super::terminal::{Look, Style, safe_line};
 use super::{Output, Surroundings};
 use crate::http::views::{DueView, List, RunSummaryView};
@@ -184,12 +184,12 @@ enum CatchUpWord {
     All,
 }
 
-fn word(value: impl clap::ValueEnum) -> Option<String> {
+pub(super) fn word(value: impl clap::ValueEnum) -> Option<String> {
     Some(value.to_possible_value()?.get_name().to_owned())
 }
 
 /// An object of those fields that have a value.
-fn given<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
+pub(super) fn given<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
     let fields = fields.into_iter().filter(|(_, value)| match value {
         Value::Null => false,
         Value::Object(fields) => !fields.is_empty(),
@@ -222,16 +222,6 @@ impl RuleArgs {
             ("description", json!(self.description)),
         ])
     }
-}
-
-/// The fields of a run that are given: less what the command line always says.
-fn run_fields(request: &RequestArgs) -> Map<String, Value> {
-    let (Value::Object(given), Value::Object(nothing)) =
-        (body(&request.request()), body(&RequestArgs::default().request()))
-    else {
-        return Map::new();
-    };
-    given.into_iter().filter(|(name, value)| nothing.get(name) != Some(value)).collect()
 }
 
 impl SchedulesCommand {

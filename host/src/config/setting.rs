@@ -59,10 +59,10 @@ impl Setting {
                 *slot = value;
             }
             match serde_json::from_value::<Config>(changed) {
-                // Suites and schedules are not part of the tree.
+                // What the file declares is not part of the tree.
                 Ok(changed) => {
-                    let Config { suites, schedules, .. } = config;
-                    return Ok(Config { suites, schedules, ..changed });
+                    let Config { suites, schedules, triggers, .. } = config;
+                    return Ok(Config { suites, schedules, triggers, ..changed });
                 }
                 Err(error) => _ = first_error.get_or_insert(error.to_string()),
             }
@@ -96,7 +96,7 @@ impl Setting {
     }
 }
 
-/// The configuration as a tree, without suites and schedules.
+/// The configuration as a tree, without suites, schedules and triggers.
 pub(super) fn tree(config: &Config) -> Value {
     serde_json::to_value(config).expect("settings are plain data with text as keys")
 }

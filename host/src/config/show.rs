@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::setting::tree;
 use super::{DeclaredSuite, Loaded, settings};
-use crate::http::views::ScheduleBody;
+use crate::http::views::TriggerBody;
 
 /// The configuration in effect as TOML.
 pub fn show(loaded: &Loaded) -> String {
@@ -31,19 +31,29 @@ pub fn show(loaded: &Loaded) -> String {
         }
     }
     loaded.config.suites.iter().for_each(|suite| show_suite(suite, &mut text));
-    loaded.config.schedules.iter().for_each(|schedule| show_schedule(schedule, &mut text));
+    for schedule in &loaded.config.schedules {
+        show_fields("schedules", &serde_json::to_value(schedule).unwrap_or_default(), &mut text);
+    }
+    loaded.config.triggers.iter().for_each(|trigger| show_trigger(trigger, &mut text));
     text
 }
 
-fn show_schedule(schedule: &ScheduleBody, text: &mut String) {
-    _ = writeln!(text, "\n[[schedules]]");
-    let fields = serde_json::to_value(schedule).unwrap_or_default();
+fn show_trigger(trigger: &TriggerBody, text: &mut String) {
+    show_fields("triggers", &serde_json::to_value(trigger).unwrap_or_default(), text);
+    if trigger.rule.secret_env.is_none() && trigger.rule.secret_file.is_none() {
+        _ = writeln!(text, "# secret, not shown");
+    }
+}
+
+/// One of several that the file declares.
+fn show_fields(table: &str, fields: &Value, text: &mut String) {
+    _ = writeln!(text, "\n[[{table}]]");
     for (name, value) in fields.as_object().into_iter().flatten() {
         show_field(name, value, text);
     }
 }
 
-/// A field of a schedule, with dots in the name of what is inside another.
+/// A field of what is declared, with dots in the name of what is inside another.
 fn show_field(name: &str, value: &Value, text: &mut String) {
     match value {
         Value::Null => {}

@@ -49,6 +49,7 @@ pub struct Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Malformed,
+    Unsigned,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -73,6 +74,9 @@ impl Kind {
     fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read"),
+            Self::Unsigned => {
+                (StatusCode::UNAUTHORIZED, "unsigned", "The call is not signed as it should be")
+            }
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The request is refused"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => (
@@ -231,6 +235,11 @@ impl ApiError {
         Self::unavailable(
             "the upload took longer than the server allows (setting `http.upload_timeout_ms`): try again",
         )
+    }
+
+    /// What happened, and what to do about it.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// What a client is told. A mistake of the server is logged here, with its cause.

@@ -26,6 +26,7 @@ mod settings;
 mod suites;
 #[cfg(test)]
 mod tests;
+mod triggers;
 mod uploading;
 pub mod views;
 

@@ -21,6 +21,8 @@ use super::views::EventView;
     tags(
         (name = "suites", description = "Suites, their versions, and what they are granted."),
         (name = "runs", description = "Runs, and what they left behind."),
+        (name = "schedules", description = "What runs by itself."),
+        (name = "triggers", description = "What other systems start by calling."),
         (name = "server", description = "The server itself."),
     ),
 )]

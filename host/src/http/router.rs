@@ -8,35 +8,29 @@ use utoipa_axum::routes;
 
 use super::{
     Api, HttpSettings, artifacts, clear, extract, fixtures, health, logs, middleware, openapi,
-    policies, reports, run_events, runs, schedules, suites,
+    policies, reports, run_events, runs, schedules, suites, triggers,
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
 
-/// How large what is uploaded may be.
+/// How large what is uploaded may be, and what other systems send.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Uploads {
     pub(super) component_bytes: u64,
     pub(super) archive_bytes: u64,
+    pub(super) call_bytes: u64,
+}
+
+fn limit(bytes: u64, setting: &'static str, memory: Memory) -> Extension<BodyLimit> {
+    Extension(BodyLimit { bytes, setting, memory })
 }
 
 /// Every route, with its bounds on body and time.
 pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter<Api> {
-    let json = Extension(BodyLimit {
-        bytes: settings.body_bytes,
-        setting: "http.body_bytes",
-        memory: Memory::Json,
-    });
-    let component = Extension(BodyLimit {
-        bytes: uploads.component_bytes,
-        setting: "compile.component_bytes",
-        memory: Memory::Uploads,
-    });
-    let archive = Extension(BodyLimit {
-        bytes: uploads.archive_bytes,
-        setting: "sandbox.fixtures.archive_bytes",
-        memory: Memory::Uploads,
-    });
+    let json = limit(settings.body_bytes, "http.body_bytes", Memory::Json);
+    let call = limit(uploads.call_bytes, "webhooks.body_bytes", Memory::Json);
+    let component = limit(uploads.component_bytes, "compile.component_bytes", Memory::Uploads);
+    let archive = limit(uploads.archive_bytes, "sandbox.fixtures.archive_bytes", Memory::Uploads);
     let short = settings.request_timeout_ms;
     let waiting = short + settings.max_wait_ms;
     let told = map_response_with_state("http.request_timeout_ms", timed_out);
@@ -70,6 +64,11 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .layer(time(waiting))
         .layer(told.clone())
         .layer(json);
+    let calls = OpenApiRouter::new()
+        .routes(routes!(triggers::call))
+        .layer(time(short))
+        .layer(told.clone())
+        .layer(call);
     let upload = OpenApiRouter::new()
         .routes(routes!(suites::upload))
         .layer(time(settings.upload_timeout_ms))
@@ -89,7 +88,7 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .layer(told);
     OpenApiRouter::with_openapi(openapi::head())
         .merge(root)
-        .nest("/api/v1", quick.merge(run).merge(upload).merge(files))
+        .nest("/api/v1", quick.merge(run).merge(calls).merge(upload).merge(files))
 }
 
 fn scheduled() -> OpenApiRouter<Api> {
@@ -100,6 +99,9 @@ fn scheduled() -> OpenApiRouter<Api> {
         .routes(routes!(schedules::resume))
         .routes(routes!(schedules::trigger))
         .routes(routes!(schedules::history))
+        .routes(routes!(triggers::list, triggers::create))
+        .routes(routes!(triggers::read, triggers::change, triggers::delete))
+        .routes(routes!(triggers::history))
 }
 
 /// The routes with every layer around them.
@@ -108,6 +110,7 @@ pub(super) fn router(api: Api, loopback: bool) -> Router {
     let uploads = Uploads {
         component_bytes: config.compile.component_bytes,
         archive_bytes: config.sandbox.fixtures.archive_bytes,
+        call_bytes: config.webhooks.body_bytes,
     };
     let (routes, _) = routes(&config.http, uploads).split_for_parts();
     let metrics = api.app.metrics.clone();

@@ -23,6 +23,8 @@ mod schedule;
 mod shard;
 mod step;
 mod suite;
+mod template;
+mod trigger;
 
 pub use activity::Activity;
 pub use attempt::{
@@ -47,4 +49,9 @@ pub use shard::{InvalidShard, Shard};
 pub use step::Step;
 pub use suite::{
     Introduction, InvalidDescription, Label, Link, SuiteDescription, SuiteVersion, TestCase,
+};
+pub use template::{InvalidTemplate, NothingThere, Template};
+pub use trigger::{
+    CallOutcome, CallRow, GithubFilter, Mapping, Secret, Sender, Trigger, TriggerCounts,
+    TriggerSpec,
 };

@@ -39,7 +39,7 @@ use crate::model::{
     Digest, EventKind, Limits, PlanError, Run, RunBounds, RunEvent, RunId, RunRequest, RunSpec,
     RunStatus, SuiteId, plan,
 };
-use crate::storage::{Dealt, EarlierAnswer, IdempotencyKey, Storage, StorageError};
+use crate::storage::{Called, Dealt, EarlierAnswer, IdempotencyKey, Storage, StorageError};
 use crate::wasm::Sandbox;
 
 /// Settings of the runner (config key `[runner]`).
@@ -168,6 +168,14 @@ struct Shared {
 
 /// What becomes of a schedule's time that starts a run, made when the run has its id.
 pub(crate) type MakeDealt = Box<dyn FnOnce(RunId) -> Dealt + Send>;
+/// What becomes of a trigger's call that starts a run, made when the run has its id.
+pub(crate) type MakeCalled = Box<dyn FnOnce(RunId) -> Called + Send>;
+
+/// What asks for a run and is stored in one with it.
+enum Origin {
+    Due(MakeDealt),
+    Call(MakeCalled),
+}
 
 /// Takes runs in and tells of them. Cheap to clone.
 #[derive(Clone)]
@@ -258,7 +266,18 @@ impl Runner {
         if let Some(run) = self.made_earlier(key.as_ref())? {
             return Ok(run);
         }
-        self.accept(suite, request, key, Some(Box::new(dealt))).await
+        self.accept(suite, request, key, Some(Origin::Due(Box::new(dealt)))).await
+    }
+
+    /// Accepts a run that a call to a trigger asks for, and stores in one with it what becomes of that
+    /// call. Fails with [`StorageError::Delivered`] if the same delivery started a run before.
+    pub async fn submit_called(
+        &self,
+        suite: SuiteId,
+        request: RunRequest,
+        called: impl FnOnce(RunId) -> Called + Send + 'static,
+    ) -> Result<RunId, SubmitError> {
+        self.accept(suite, request, None, Some(Origin::Call(Box::new(called)))).await
     }
 
     /// Plans a run and queues it once its first event is stored.
@@ -267,7 +286,7 @@ impl Runner {
         suite: SuiteId,
         request: RunRequest,
         key: Option<IdempotencyKey>,
-        due: Option<MakeDealt>,
+        origin: Option<Origin>,
     ) -> Result<RunId, SubmitError> {
         let Shared { storage, settings, limits, .. } = &*self.shared;
         let version = match request.version {
@@ -293,9 +312,10 @@ impl Runner {
             // Before it is stored, so that whoever sees it there can follow it.
             runner.shared.hub.expect(id, suite);
             let storage = &runner.shared.storage;
-            let receipt = match due {
+            let receipt = match origin {
                 None => storage.append(id, queued, key).await,
-                Some(dealt) => storage.append_due(id, queued, dealt(id), key).await,
+                Some(Origin::Due(dealt)) => storage.append_due(id, queued, dealt(id), key).await,
+                Some(Origin::Call(called)) => storage.append_called(id, queued, called(id)).await,
             };
             if let Err(error) = sink::stored(receipt).await {
                 runner.shared.hub.forget(id);

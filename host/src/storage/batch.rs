@@ -10,9 +10,11 @@ use jiff::Timestamp;
 use super::EarlierAnswer;
 use super::components::Changes;
 use super::idempotency::{self, Answered, Keys};
-use super::message::Append;
+use super::message::{Append, Origin};
 use super::pending::Before;
-use super::{IdempotencyKey, Shared, StorageError, keys, record, runs, schedules, suites, values};
+use super::{
+    IdempotencyKey, Shared, StorageError, keys, record, runs, schedules, suites, triggers, values,
+};
 use crate::model::{Digest, EventKind, Run, RunEvent, RunId, RunSummary, SuiteId};
 
 /// Bytes of JSON in one page of events. A reader decodes a page at a time: so a page is small beside what
@@ -77,13 +79,15 @@ impl Batch {
         standings: &Standings,
         append: Append,
     ) -> Result<u64, StorageError> {
-        let Append { mut event, json, detail, key, due, .. } = append;
+        let Append { mut event, json, detail, key, origin, .. } = append;
         let run = event.run_id;
         if let Some(key) = &key {
             self.check_key(shared, key)?;
         }
-        if let Some(due) = due {
-            schedules::stage(shared, self, *due)?;
+        match origin {
+            Some(Origin::Due(dealt)) => schedules::stage(shared, self, *dealt)?,
+            Some(Origin::Called(called)) => triggers::stage(shared, self, *called)?,
+            None => {}
         }
         let touched = self.touch(shared, standings, &event)?;
         touched.now.seq += 1;
@@ -138,6 +142,9 @@ impl Batch {
             }
             EarlierAnswer::Schedule { schedule } => {
                 shared.database.get_raw(&keys::schedule(schedule))?.is_none()
+            }
+            EarlierAnswer::Trigger { trigger } => {
+                shared.database.get_raw(&keys::trigger(trigger))?.is_none()
             }
             EarlierAnswer::Event { .. } => false,
         };

@@ -33,6 +33,11 @@ pub enum StorageError {
     /// What became of a time of this schedule is stored already.
     #[error("store what became of a time of schedule {0}: it was dealt with already")]
     DealtWith(Name),
+    /// A delivery to this trigger has started this run already.
+    #[error(
+        "store what became of a call to trigger {0}: its delivery has started the run {1} already"
+    )]
+    Delivered(Name, RunId),
     /// Written in a format that this version does not know.
     #[error("read the store: it was written by a newer version of handoff (format {0})")]
     TooNew(u8),
@@ -73,6 +78,7 @@ impl StorageError {
             Self::Misplaced(run) => Self::Misplaced(*run),
             Self::NoSuite(suite) => Self::NoSuite(suite.clone()),
             Self::DealtWith(schedule) => Self::DealtWith(schedule.clone()),
+            Self::Delivered(trigger, run) => Self::Delivered(trigger.clone(), *run),
             Self::TooNew(format) => Self::TooNew(*format),
             Self::Damaged(what) => Self::Damaged(what.clone()),
             Self::Closed => Self::Closed,

@@ -20,6 +20,11 @@
 //! | `d` | run id, stage, round, number | detail of an attempt |
 //! | `c` | name of a schedule | schedule |
 //! | `C` | name of a schedule, inverted time | what became of that time |
+//! | `Tt` | name of a trigger | trigger |
+//! | `Tr` | name of a trigger, inverted time | what became of the call then |
+//! | `Tu` | name of a trigger, time | (the call then was not signed) |
+//! | `Td` | name of a trigger, mark of a delivery | the run that it started |
+//! | `TD` | name of a trigger, time, mark of a delivery | |
 //! | `k` | digest of an idempotency key | what it made |
 //! | `K` | time, digest of an idempotency key | |
 
@@ -205,6 +210,68 @@ pub(super) fn due_row(schedule: &Name, due_at: Timestamp) -> Vec<u8> {
     [due_rows(schedule).as_slice(), &inverted(&time(due_at))].concat()
 }
 
+/// The start of the keys of all triggers, by name.
+pub(super) const TRIGGERS: &[u8] = b"Tt";
+
+pub(super) fn trigger(name: &Name) -> Vec<u8> {
+    [TRIGGERS, name.as_str().as_bytes()].concat()
+}
+
+fn of_trigger(table: &[u8], trigger: &Name) -> Vec<u8> {
+    [table, trigger.as_str().as_bytes(), &[0]].concat()
+}
+
+/// The start of the keys of what became of a trigger's calls, the last first.
+pub(super) fn call_rows(trigger: &Name) -> Vec<u8> {
+    of_trigger(b"Tr", trigger)
+}
+
+pub(super) fn call_row(trigger: &Name, at: Timestamp) -> Vec<u8> {
+    [call_rows(trigger).as_slice(), &inverted(&time(at))].concat()
+}
+
+/// The time at the end of a row's key.
+pub(super) fn read_call_row(key: &[u8]) -> Option<Timestamp> {
+    Some(read_time(inverted(key.last_chunk()?)))
+}
+
+/// The start of the keys of calls to a trigger that were not signed, oldest first.
+pub(super) fn unsigned_calls(trigger: &Name) -> Vec<u8> {
+    of_trigger(b"Tu", trigger)
+}
+
+pub(super) fn unsigned_call(trigger: &Name, at: Timestamp) -> Vec<u8> {
+    [unsigned_calls(trigger).as_slice(), &time(at)].concat()
+}
+
+/// The time at the end of such a key.
+pub(super) fn read_unsigned_call(key: &[u8]) -> Option<Timestamp> {
+    Some(read_time(*key.last_chunk()?))
+}
+
+pub(super) fn delivery(trigger: &Name, mark: &Digest) -> Vec<u8> {
+    [of_trigger(b"Td", trigger).as_slice(), mark.as_bytes()].concat()
+}
+
+/// The start of the keys of the deliveries to a trigger that are known, oldest first.
+pub(super) fn deliveries(trigger: &Name) -> Vec<u8> {
+    of_trigger(b"TD", trigger)
+}
+
+pub(super) fn delivery_at(trigger: &Name, at: Timestamp, mark: &Digest) -> Vec<u8> {
+    [deliveries(trigger).as_slice(), &time(at), mark.as_bytes()].concat()
+}
+
+/// The mark at the end of such a key.
+pub(super) fn read_delivery_at(key: &[u8]) -> Option<Digest> {
+    Some(Digest::from_bytes(*key.last_chunk()?))
+}
+
+/// The starts of all keys that go with a trigger, beside its own.
+pub(super) fn beside_trigger(trigger: &Name) -> [Vec<u8>; 4] {
+    [b"Tr", b"Tu", b"Td", b"TD"].map(|table| of_trigger(table, trigger))
+}
+
 /// The start of the keys of all runs that are not finished, oldest first.
 pub(super) const UNFINISHED: &[u8] = b"u";
 
@@ -296,6 +363,10 @@ mod tests {
         assert_eq!(read_unfinished(&unfinished(id)[1..]), Some(id));
         assert_eq!(read_page(&page(id, 7)[17..]), Some(7));
         assert_eq!(read_idempotency_at(&idempotency_at(at, &digest)[1..]), Some((at, digest)));
+        let name: Name = "deployed".parse().unwrap();
+        assert_eq!(read_call_row(&call_row(&name, at)), Some(at));
+        assert_eq!(read_unsigned_call(&unsigned_call(&name, at)), Some(at));
+        assert_eq!(read_delivery_at(&delivery_at(&name, at, &digest)), Some(digest));
         assert_eq!(read_run(b"short"), None);
     }
 

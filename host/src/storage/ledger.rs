@@ -21,7 +21,7 @@ use super::components::Users;
 use super::health::State;
 use super::idempotency::Keys;
 use super::message::{Change, ChangeReply, EventReply, Message};
-use super::{OnStored, Shared, StorageError, fixtures, schedules, suites};
+use super::{OnStored, Shared, StorageError, fixtures, schedules, suites, triggers};
 use crate::model::SuiteVersion;
 
 /// The most messages in one batch, so that those who came first do not wait for all who came after. Not
@@ -299,6 +299,17 @@ impl Ledger {
             }
             Change::DeleteSchedule { schedule } => {
                 schedules::stage_removal(database, &mut batch.writes, &schedule)
+            }
+            Change::PutTrigger { called, key } => {
+                if let Some(key) = &key {
+                    batch.check_key(&self.shared, key)?;
+                    let trigger = called.trigger.name.clone();
+                    batch.remember(key, EarlierAnswer::Trigger { trigger });
+                }
+                triggers::stage(&self.shared, batch, *called).map(|()| true)
+            }
+            Change::DeleteTrigger { trigger } => {
+                triggers::stage_removal(database, &mut batch.writes, &trigger)
             }
         }
     }

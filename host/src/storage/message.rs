@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::schedules::Dealt;
+use super::triggers::Called;
 use super::{IdempotencyKey, StorageError, keys, record, runs};
 use crate::model::{
     AttemptDetail, Digest, EventKind, Fixtures, Name, Policy, RunEvent, RunId, SuiteId,
@@ -48,12 +49,32 @@ pub(super) struct Append {
     /// What the attempt's artifacts hold.
     pub(super) contents: Vec<(Digest, Bytes)>,
     pub(super) key: Option<IdempotencyKey>,
-    /// The time of a schedule that asks for the run.
-    pub(super) due: Option<Box<Dealt>>,
+    /// What asks for the run, if it is to know of that.
+    pub(super) origin: Option<Origin>,
     /// Whether somebody waits until it is durable.
     pub(super) awaited: bool,
     /// The room it takes in the queue until it is stored.
     pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+/// What asks for a run, and is stored with it.
+pub(super) enum Origin {
+    /// A time of a schedule.
+    Due(Box<Dealt>),
+    /// A call to a trigger.
+    Called(Box<Called>),
+}
+
+impl From<Dealt> for Origin {
+    fn from(dealt: Dealt) -> Self {
+        Self::Due(Box::new(dealt))
+    }
+}
+
+impl From<Called> for Origin {
+    fn from(called: Called) -> Self {
+        Self::Called(Box::new(called))
+    }
 }
 
 /// A change of a suite.
@@ -64,6 +85,8 @@ pub(super) enum Change {
     Delete { suite: SuiteId },
     PutSchedule { dealt: Box<Dealt>, key: Option<IdempotencyKey> },
     DeleteSchedule { schedule: Name },
+    PutTrigger { called: Box<Called>, key: Option<IdempotencyKey> },
+    DeleteTrigger { trigger: Name },
 }
 
 /// What a change changes. A batch has one change of each.
@@ -71,6 +94,7 @@ pub(super) enum Change {
 pub(super) enum Subject {
     Suite(SuiteId),
     Schedule(Name),
+    Trigger(Name),
 }
 
 /// Whether an event takes long to be made ready: milliseconds for a log of many lines.
@@ -106,7 +130,7 @@ impl Append {
         }
         let event = RunEvent { run_id, seq: 0, at, kind };
         let json = runs::event_json(&event)?;
-        Ok(Self { event, json, detail, contents, key, due: None, awaited: true, room: None })
+        Ok(Self { event, json, detail, contents, key, origin: None, awaited: true, room: None })
     }
 
     /// Bytes that it holds while it waits.
@@ -138,6 +162,8 @@ impl Change {
             | Self::Delete { suite } => Subject::Suite(suite.clone()),
             Self::PutSchedule { dealt, .. } => Subject::Schedule(dealt.schedule.name.clone()),
             Self::DeleteSchedule { schedule } => Subject::Schedule(schedule.clone()),
+            Self::PutTrigger { called, .. } => Subject::Trigger(called.trigger.name.clone()),
+            Self::DeleteTrigger { trigger } => Subject::Trigger(trigger.clone()),
         }
     }
 }

@@ -10,7 +10,7 @@
 //! | `durable` | sled, opened and flushed so that it holds |
 //! | `blobs` | components and artifacts as files |
 //! | `components` | which components and archives are needed |
-//! | `suites`, `fixtures`, `runs`, `schedules`, `idempotency`, `numbers` | one kind of record each |
+//! | `suites`, `fixtures`, `runs`, `schedules`, `triggers`, `idempotency`, `numbers` | one kind of record each |
 //! | `cursor` | lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
@@ -39,6 +39,7 @@ mod schedules;
 mod suites;
 #[cfg(test)]
 mod tests;
+mod triggers;
 mod values;
 
 use std::fs::File;
@@ -60,11 +61,12 @@ use components::Users;
 use durable::Database;
 use health::Health;
 use ledger::Ledger;
-use message::{Append, Change, Message};
+use message::{Append, Change, Message, Origin};
 use numbers::Numbers;
 use pending::Pending;
 
 pub use schedules::Dealt;
+pub use triggers::Called;
 
 use crate::metrics::Metrics;
 use crate::model::{
@@ -98,6 +100,14 @@ pub struct StorageSettings {
     pub attempts_shown: usize,
     /// How many times of a schedule are remembered with what became of them: 10,000. The oldest go first.
     pub schedule_rows: u64,
+    /// How many calls to a trigger are remembered with what became of them: 10,000. The oldest go first.
+    pub trigger_rows: u64,
+    /// How many of these may be calls without a right signature, which anybody can make: 1,000. The oldest
+    /// go first.
+    pub trigger_refusals: u64,
+    /// How many ids of deliveries that started runs are remembered of a trigger, to know them again:
+    /// 100,000. GitHub's deliveries take two each. The oldest go first.
+    pub trigger_deliveries: u64,
 }
 
 impl Default for StorageSettings {
@@ -112,6 +122,9 @@ impl Default for StorageSettings {
             idempotency_keys: 100_000,
             attempts_shown: 10_000,
             schedule_rows: 10_000,
+            trigger_rows: 10_000,
+            trigger_refusals: 1_000,
+            trigger_deliveries: 100_000,
         }
     }
 }
@@ -187,6 +200,11 @@ pub enum EarlierAnswer {
     Schedule {
         /// Its name.
         schedule: Name,
+    },
+    /// A trigger.
+    Trigger {
+        /// Its name.
+        trigger: Name,
     },
 }
 
@@ -461,14 +479,14 @@ impl Storage {
         run: RunId,
         kind: EventKind,
         key: Option<IdempotencyKey>,
-        due: Option<Box<Dealt>>,
+        origin: Option<Origin>,
         awaited: bool,
     ) -> Receipt {
         let (reply, receipt) = oneshot::channel();
         match self.prepare(run, kind, key).await {
             Ok(mut append) => {
                 append.awaited = awaited;
-                append.due = due;
+                append.origin = origin;
                 let message = Message::Append(Box::new(append), reply);
                 if let Err(refused) = self.send(message).await {
                     refused.0.fail(&self.shared().ended());
@@ -562,7 +580,9 @@ impl Storage {
             EarlierAnswer::Event { run, seq } => {
                 shared.pending.seq(*run).is_some_and(|last| last < *seq)
             }
-            EarlierAnswer::Version { .. } | EarlierAnswer::Schedule { .. } => false,
+            EarlierAnswer::Version { .. }
+            | EarlierAnswer::Schedule { .. }
+            | EarlierAnswer::Trigger { .. } => false,
         };
         Ok(if pending { None } else { Some(answer) })
     }

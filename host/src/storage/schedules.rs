@@ -53,7 +53,7 @@ impl Storage {
         dealt: Dealt,
         key: Option<IdempotencyKey>,
     ) -> Receipt {
-        self.enqueue(run, queued, key, Some(Box::new(dealt)), true).await
+        self.enqueue(run, queued, key, Some(dealt.into()), true).await
     }
 
     /// Stores a schedule as it is from now on, with what became of times that start no run.

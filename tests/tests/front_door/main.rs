@@ -41,6 +41,7 @@ mod schedules;
 mod sdk;
 mod settings;
 mod steps;
+mod triggers;
 mod uploads;
 mod wrong_input;
 mod wrong_runs;

@@ -12,6 +12,7 @@ mod run;
 mod schedule;
 mod schemas;
 mod suite;
+mod trigger;
 
 pub use attempt::{
     ArtifactView, AttemptView, DetailView, ExchangeView, FailureView, FrameView, LocationView,
@@ -28,6 +29,7 @@ pub use suite::{
     FixturesView, LabelView, LinkView, ProtocolView, StepView, SuiteSummaryView, SuiteView,
     TestCaseView, UploadEventView, VersionSummaryView, VersionView,
 };
+pub use trigger::{CallView, MappingBody, SenderWord, TriggerBody, TriggerRule, TriggerView};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

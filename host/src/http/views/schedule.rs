@@ -91,7 +91,7 @@ pub struct SuiteParts {
 }
 
 impl ScheduledSuite {
-    fn id(&self) -> Result<SuiteId, InvalidName> {
+    pub(super) fn id(&self) -> Result<SuiteId, InvalidName> {
         match self {
             Self::Text(text) => text.parse(),
             Self::Parts(SuiteParts { namespace, name }) => Ok(SuiteId {
@@ -147,7 +147,8 @@ impl<'de> Deserialize<'de> for ScheduleBody {
     }
 }
 
-fn part<T: serde::de::DeserializeOwned, E: serde::de::Error>(
+/// A part of a flat object as an object by itself.
+pub(super) fn part<T: serde::de::DeserializeOwned, E: serde::de::Error>(
     fields: Map<String, Value>,
 ) -> Result<T, E> {
     serde_json::from_value(Value::Object(fields)).map_err(E::custom)
