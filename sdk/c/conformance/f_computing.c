@@ -49,7 +49,14 @@ static void write_books(char *out) {
     *out = 0;
 }
 
-static const char *past_space(const char *in) { return in + strspn(in, " \t\r\n"); }
+/* By hand: strspn and strtod of a C library may read a text to its end, each time. */
+static const char *past(const char *in, const char *these) {
+    while (*in && strchr(these, *in))
+        in++;
+    return in;
+}
+
+static const char *past_space(const char *in) { return past(in, " \t\r\n"); }
 
 /* Behind the string that begins here, or NULL. */
 static const char *past_string(const char *in) {
@@ -70,10 +77,13 @@ static const char *read_value(const char *in, const char *key, bool counts, long
     if (*in == '"')
         return past_string(in);
     if (*in != '[' && *in != '{') {
-        char *end;
-        double number = strtod(in, &end);
-        *sum += counts ? (long)number : 0;
-        return end == in ? NULL : end;
+        char number[32] = "";
+        size_t length = (size_t)(past(in, "+-.0123456789Ee") - in);
+        if (length == 0 || length >= sizeof number)
+            return NULL;
+        memcpy(number, in, length);
+        *sum += counts ? (long)strtod(number, NULL) : 0;
+        return in + length;
     }
     char close = *in == '{' ? '}' : ']';
     for (in = past_space(in + 1); *in != close; in = past_space(*in == ',' ? in + 1 : in)) {
