@@ -11,8 +11,9 @@ mod python;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::workspace::Workspace;
 
@@ -68,29 +69,51 @@ pub(crate) fn build(workspace: &Workspace, names: &[String]) -> Result<()> {
         let known = LANGUAGES.map(|language| language.name);
         ensure!(known.contains(&name.as_str()), "there is no SDK {name}: there are {known:?}");
     }
+    let mut wanted = Vec::new();
     for language in LANGUAGES {
         let asked = names.iter().any(|name| name == language.name);
         if !names.is_empty() && !asked {
             continue;
         }
-        let missing = language.needs.iter().find(|command| !is_there(command));
-        if let Some(command) = missing {
-            ensure!(!asked, "the SDK {} needs the command `{command}`", language.name);
-            continue;
+        match language.needs.iter().find(|command| !is_there(command)) {
+            Some(command) => {
+                ensure!(!asked, "the SDK {} needs the command `{command}`", language.name);
+            }
+            None => wanted.push(language),
         }
-        eprintln!("building the SDK {}", language.name);
-        let place = Place {
-            source: workspace.root.join("sdk").join(language.name),
-            work: workspace.target.join("tools").join(language.name),
-            guests: workspace.target.join("guests"),
-            wit: workspace.root.join("wit"),
-        };
-        for directory in [&place.work, &place.guests] {
-            std::fs::create_dir_all(directory)
-                .with_context(|| format!("failed to make {}", directory.display()))?;
-        }
-        (language.build)(&place).with_context(|| format!("the SDK {}", language.name))?;
     }
+    // Each waits for registries and for tools that use one processor, so they are built side by side.
+    std::thread::scope(|scope| {
+        let build = |language| scope.spawn(move || build_one(workspace, &language));
+        let builds: Vec<_> = wanted.into_iter().map(build).collect();
+        // Every thread is waited for, whatever came of those before it.
+        let ends = builds.into_iter().map(|build| match build.join() {
+            Ok(end) => end,
+            Err(_) => Err(anyhow!("a build panicked")),
+        });
+        let failures: Vec<_> = ends.filter_map(Result::err).collect();
+        for failure in &failures {
+            eprintln!("{failure:#}");
+        }
+        ensure!(failures.is_empty(), "{} of the SDKs did not build", failures.len());
+        Ok(())
+    })
+}
+
+fn build_one(workspace: &Workspace, language: &Language) -> Result<()> {
+    let begin = Instant::now();
+    let place = Place {
+        source: workspace.root.join("sdk").join(language.name),
+        work: workspace.target.join("tools").join(language.name),
+        guests: workspace.target.join("guests"),
+        wit: workspace.root.join("wit"),
+    };
+    for directory in [&place.work, &place.guests] {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("failed to make {}", directory.display()))?;
+    }
+    (language.build)(&place).with_context(|| format!("the SDK {}", language.name))?;
+    eprintln!("the SDK {} is built: {:.1} s", language.name, begin.elapsed().as_secs_f64());
     Ok(())
 }
 
