@@ -211,6 +211,7 @@ impl Config {
 
     /// Checks the names and values of a policy, and its limits under these settings.
     pub fn validate_policy(&self, policy: &Policy) -> Result<(), Invalid> {
+        validate_hosts(policy)?;
         validate_texts(policy)?;
         let limits = self.sandbox.limits.patched(&policy.limits);
         validate_args(policy, limits.args_bytes)?;
@@ -250,6 +251,14 @@ impl Config {
             is_set,
         )
     }
+}
+
+/// Checks that what is granted could be reached.
+fn validate_hosts(policy: &Policy) -> Result<(), Invalid> {
+    let http = policy.allow_http.iter().map(|pattern| ("allow_http", pattern.wrong_with_host()));
+    let tcp = policy.allow_tcp.iter().map(|target| ("allow_tcp", target.wrong_with_host()));
+    let wrong = http.chain(tcp).find_map(|(field, wrong)| Some((field, wrong?)));
+    wrong.map_or(Ok(()), |(field, message)| Err(Invalid { key: field.to_owned(), message }))
 }
 
 /// Checks that a guest can be given each value of a policy under its name.
@@ -494,6 +503,8 @@ mod tests {
             Config::default().validate_policy(&policy).map_err(|invalid| invalid.to_string())
         };
         for (json, words) in [
+            (r#"{"allow_http": ["http://a", "http://a..b"]}"#, "allow_http: a..b is no name"),
+            (r#"{"allow_tcp": ["127.1:5432"]}"#, "allow_tcp: 127.1 is neither"),
             (r#"{"env": {"": "x"}}"#, "env: a name is empty"),
             (r#"{"env": {"A=B": "x"}}"#, "env: the name \"A=B\" has `=`"),
             (r#"{"env": {"A\u0000": "x"}}"#, "env: the name \"A\\0\" has a NUL"),

@@ -39,7 +39,9 @@ pub use fixtures::Fixtures;
 pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
 pub use limits::{Limit, Limits, LimitsPatch};
 pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};
-pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget, wrong_with_name};
+pub use policy::{
+    HostPattern, InvalidPattern, Policy, TcpTarget, read_port, without_root, wrong_with_name,
+};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
 pub use schedule::{

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,24 @@ impl HostPattern {
     pub fn names_host_itself(&self) -> bool {
         !self.host.starts_with('*')
     }
+
+    /// What is wrong with the host, if no request could ever go there.
+    pub fn wrong_with_host(&self) -> Option<String> {
+        match self.host.strip_prefix("*.") {
+            Some(name) if ends_in_number(name) => {
+                Some(format!("nothing is below {name}, which is an address: write the whole host"))
+            }
+            Some(name) => wrong_with_host(name),
+            None => wrong_with_host(&self.host),
+        }
+    }
+}
+
+impl TcpTarget {
+    /// What is wrong with the host, if no connection could ever go there.
+    pub fn wrong_with_host(&self) -> Option<String> {
+        wrong_with_host(&self.host)
+    }
 }
 
 impl FromStr for HostPattern {
@@ -138,7 +157,7 @@ impl FromStr for HostPattern {
         let port = match port {
             None => Some(if https { 443 } else { 80 }),
             Some("*") => None,
-            Some(port) => Some(port.parse().ok().filter(|p| *p != 0).ok_or_else(bad)?),
+            Some(port) => Some(read_port(port).ok_or_else(bad)?),
         };
         let name = host.strip_prefix("*.").unwrap_or(&host);
         if name.is_empty() || name.contains('*') || !is_host(name) {
@@ -154,7 +173,7 @@ impl FromStr for TcpTarget {
     fn from_str(text: &str) -> Result<Self, InvalidPattern> {
         let bad = || InvalidPattern::Tcp(text.chars().take(256).collect());
         let (host, port) = split_port(text).ok_or_else(bad)?;
-        let port = port.and_then(|p| p.parse().ok()).filter(|p| *p != 0).ok_or_else(bad)?;
+        let port = port.and_then(read_port).ok_or_else(bad)?;
         if !is_host(&host) {
             return Err(bad());
         }
@@ -162,29 +181,66 @@ impl FromStr for TcpTarget {
     }
 }
 
-/// Splits `host[:port]`, where the host may be `[v6]`; gives the host in lower case.
+/// Splits `host[:port]`, where the host may be `[v6]`; gives the host as a request's is compared with it:
+/// a name in lower case without the dot that ends it, an address in its one usual form.
 fn split_port(authority: &str) -> Option<(String, Option<&str>)> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
-            match rest {
-                "" => (host, None),
-                _ => (host, Some(rest.strip_prefix(':')?)),
-            }
-        }
-        None => match authority.split_once(':') {
+    let Some(rest) = authority.strip_prefix('[') else {
+        let (host, port) = match authority.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (authority, None),
-        },
+        };
+        return Some((without_root(host).to_ascii_lowercase(), port));
     };
-    Some((host.to_ascii_lowercase(), port))
+    let (host, rest) = rest.split_once(']')?;
+    let host = host.parse::<Ipv6Addr>().ok()?.to_string();
+    match rest {
+        "" => Some((host, None)),
+        _ => Some((host, Some(rest.strip_prefix(':')?))),
+    }
+}
+
+/// A name without the dot that ends it, which stands for the root of all names: with it and without it
+/// the same host is meant.
+pub fn without_root(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// A port as its digits alone.
+pub fn read_port(text: &str) -> Option<u16> {
+    let is_number = text.bytes().all(|c| c.is_ascii_digit());
+    text.parse().ok().filter(|port| is_number && *port != 0)
 }
 
 fn is_host(host: &str) -> bool {
     let ok = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-    host.parse::<std::net::Ipv6Addr>().is_ok()
+    host.parse::<Ipv6Addr>().is_ok()
         || (!host.is_empty() && host.len() <= 253 && host.bytes().all(ok))
+}
+
+/// Beyond what [`is_host`] asks. Grants that were stored before this was asked stay readable.
+fn wrong_with_host(host: &str) -> Option<String> {
+    if host.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    if ends_in_number(host) {
+        return Some(format!(
+            "{host} is neither a name nor an address: write an address as four numbers from 0 to 255"
+        ));
+    }
+    let odd = host.split('.').find(|label| !(1..=63).contains(&label.len()))?;
+    Some(match odd {
+        "" => format!("{host} is no name: it has an empty part"),
+        _ => format!("{host} is no name: its part {odd} is longer than 63 characters"),
+    })
+}
+
+/// Whether clients take the host for an IPv4 address, whatever it looks like (WHATWG URL, "ends in a
+/// number"): such as `127.1`, which is `127.0.0.1`.
+fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or(host);
+    let hexadecimal = |digits: &str| digits.bytes().all(|c| c.is_ascii_hexdigit());
+    (!last.is_empty() && last.bytes().all(|c| c.is_ascii_digit()))
+        || last.strip_prefix("0x").is_some_and(hexadecimal)
 }
 
 fn bracketed(host: &str) -> String {
@@ -273,6 +329,49 @@ mod tests {
     }
 
     #[test]
+    fn a_host_has_one_form_however_it_is_written() {
+        for (written, shown) in [
+            ("http://[0:0::1]:80", "http://[::1]"),
+            ("http://[2001:DB8:0::1]", "http://[2001:db8::1]"),
+            ("https://Example.COM.", "https://example.com"),
+            ("https://*.example.com.:8443", "https://*.example.com:8443"),
+            ("http://a:080/", "http://a"),
+        ] {
+            assert_eq!(pattern(written).to_string(), shown);
+        }
+        for (written, shown) in [("[0:0::1]:5", "[::1]:5"), ("DB.:05", "db:5")] {
+            assert_eq!(written.parse::<TcpTarget>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_host_that_nothing_could_reach_is_told() {
+        for fine in ["a", "a_b", "a-1.b", "1a", "192.0.2.1", "[::1]", "*.example.com", "a.1b"] {
+            assert_eq!(pattern(&format!("http://{fine}")).wrong_with_host(), None, "{fine}");
+        }
+        let long = "a".repeat(64);
+        for (bad, words) in [
+            ("a..b", "an empty part"),
+            (".a", "an empty part"),
+            ("a..", "an empty part"),
+            ("*..a", "an empty part"),
+            (long.as_str(), "longer than 63"),
+            ("127.1", "four numbers"),
+            ("2130706433", "four numbers"),
+            ("0x7f.0X1", "four numbers"),
+            ("256.1.1.1", "four numbers"),
+            ("*.0.0.1", "nothing is below 0.0.1"),
+        ] {
+            let wrong = pattern(&format!("http://{bad}")).wrong_with_host().unwrap();
+            assert!(wrong.contains(words), "{bad}: {wrong}");
+            if !bad.contains('*') {
+                let target: TcpTarget = format!("{bad}:1").parse().unwrap();
+                assert_eq!(target.wrong_with_host(), Some(wrong));
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_grant_is_refused() {
         for bad in [
             "",
@@ -289,10 +388,11 @@ mod tests {
             "https://a:99999",
             "https://[::1",
             "https://a:b:c",
+            "https://a:+80",
         ] {
             assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
         }
-        for bad in ["a", "a:", "a:0", ":1", "a:*", "*.a:1"] {
+        for bad in ["a", "a:", "a:0", ":1", "a:*", "*.a:1", "a:+1"] {
             assert!(bad.parse::<TcpTarget>().is_err(), "{bad}");
         }
     }

@@ -6,14 +6,14 @@ use std::net::Ipv6Addr;
 use http::Uri;
 use http::uri::Scheme;
 
-use crate::model::Policy;
+use crate::model::{Policy, read_port, without_root};
 
 /// A request's target. Only this is used to decide, to connect and to write the request, so that no
 /// two of them can disagree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) https: bool,
-    /// A name or an address in lower case, without brackets.
+    /// A name or an address in lower case, without brackets and without the dot that ends a name.
     pub(super) host: String,
     pub(super) port: u16,
     /// Path and query; starts with a slash.
@@ -45,7 +45,7 @@ impl Target {
         let host = authority.host().to_ascii_lowercase();
         let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(address) => address.parse::<Ipv6Addr>().map(|ip| ip.to_string()).ok(),
-            None => Some(host).filter(|host| is_name(host)),
+            None => Some(without_root(&host).to_owned()).filter(|host| is_name(host)),
         };
         let host = host.ok_or("the URL's host is neither a name nor an address")?;
         let usual = if https { 443 } else { 80 };
@@ -53,7 +53,7 @@ impl Target {
         // forgives too much.
         let port = match authority.as_str().rsplit_once(':') {
             Some((_, port)) if !port.ends_with(']') => {
-                port.parse().ok().filter(|port| *port != 0).ok_or("the URL's port is no port")?
+                read_port(port).ok_or("the URL's port is no port")?
             }
             _ => usual,
         };
@@ -169,6 +169,8 @@ mod tests {
             "http://a%2eb/",
             "http://a!b/",
             "http://a:/",
+            "http://a:+80/",
+            "http://./",
         ] {
             let refused = bad.parse().map_or(true, |uri| Target::read(&uri).is_err());
             assert!(refused, "{bad}");
@@ -203,5 +205,9 @@ mod tests {
         assert_eq!(verdict(&["http://a"], "http://a:81/"), Verdict::Denied);
         assert_eq!(verdict(&[], "http://a/"), Verdict::Denied);
         assert_eq!(verdict(&["http://[::1]"], "http://[0::1]/"), Verdict::Anywhere);
+        assert_eq!(verdict(&["http://[0::1]"], "http://[::1]/"), Verdict::Anywhere);
+        assert_eq!(verdict(&["http://a"], "http://a./"), Verdict::Anywhere);
+        assert_eq!(verdict(&["http://a."], "http://a/"), Verdict::Anywhere);
+        assert_eq!(verdict(&["http://*.a."], "http://b.a/"), Verdict::IfPublic);
     }
 }

@@ -33,6 +33,7 @@ pub(super) use self::generated::wasi::sockets::ip_name_lookup::{
     Host, HostResolveAddressStream, add_to_linker,
 };
 use super::TcpCtxView;
+use crate::model::without_root;
 use crate::wasm::traffic::advice;
 
 /// The answer to a lookup; complete from the start.
@@ -56,7 +57,7 @@ impl TcpCtxView<'_> {
         if let Ok(ip) = name.trim_matches(['[', ']']).parse() {
             return Ok(vec![ip]);
         }
-        let host = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let host = without_root(name).to_ascii_lowercase();
         let mut named = self.ctx.grants.iter().filter(|grant| grant.target.host == host).peekable();
         if named.peek().is_none() {
             let reason = format!(
