@@ -39,11 +39,33 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        // What is no UTF-8 would be taken for other characters, and so for another value.
+        if !is_utf8(parts.uri.query().unwrap_or_default()) {
+            return Err(ApiError::malformed(
+                "the query has percent-encoded bytes that are no UTF-8",
+            ));
+        }
         let query = axum::extract::Query::try_from_uri(&parts.uri);
         query
             .map(|query| Self(query.0))
             .map_err(|error| ApiError::malformed(reason(&error.body_text())))
     }
+}
+
+/// Whether the text is UTF-8 once its percent-encoding is undone.
+fn is_utf8(text: &str) -> bool {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                decoded.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            None => decoded.extend_from_slice(part.as_bytes()),
+        }
+    }
+    String::from_utf8(decoded).is_ok()
 }
 
 /// axum's text is a title and then the reason; a problem has a title of its own.
@@ -124,6 +146,13 @@ impl FromRequest<Api> for Received {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let content_type = content_type(request.headers());
+        let encoding = request.headers().get(header::CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err(ApiError::new(
+                Kind::UnsupportedMediaType,
+                "the body is compressed (header `content-encoding`): send it as it is",
+            ));
+        }
         let size = request.extensions().get::<BodyLimit>().copied();
         let size = size.ok_or_else(|| ApiError::internal("a route without a limit on bodies"))?;
         let limit = Duration::from_millis(api.app.config.http.body_timeout_ms);
@@ -251,6 +280,17 @@ mod tests {
             assert!(refusal(other, "{}").contains("UnsupportedMediaType"));
         }
         assert!(received(None, "").json_or_default::<RunBody>().is_ok());
+    }
+
+    #[test]
+    fn a_query_is_utf8_also_under_its_percents() {
+        for fine in ["", "a=b", "a=%C3%BC", "a=\u{fc}", "%", "a=%zz&b=%4", "a=%EF%BF%BD", "%\u{fc}"]
+        {
+            assert!(is_utf8(fine), "{fine}");
+        }
+        for bad in ["a=%ff", "%C3", "a=%C3&b=%BC", "%C3%28"] {
+            assert!(!is_utf8(bad), "{bad}");
+        }
     }
 
     const LIMIT: BodyLimit = BodyLimit { bytes: 10, setting: "a.b", memory: Memory::Json };

@@ -23,7 +23,7 @@ macro_rules! limits {
 
         /// Limits that a policy sets; what it does not set stays as the server has it.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
+        #[serde(default, deny_unknown_fields, expecting = "an object of limits")]
         pub struct LimitsPatch {
             $($(#[doc = $doc])+
             #[serde(skip_serializing_if = "Option::is_none")]

@@ -192,7 +192,38 @@ async fn what_is_not_utf8_is_refused_wherever_it_comes() {
     let request = client.run_request("noop", &json!({})).body(body);
     client.send(request).await.problem(400);
     client.get("/suites/default/%FF").await.problem(404);
+    // Not the runs with the reference U+FFFD, which is what a lenient reader makes of it.
+    assert_says(&client.get("/runs?reference=%FF").await.problem(400), &["UTF-8"]);
     assert!(client.list("/runs").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_left_out_may_be_null_and_a_list_is_never_taken_for_fields() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.upload_guest("noop").await;
+    let nulls = json!({"filter": null, "tags": null, "params": null, "retry_wait": null});
+    assert_eq!(client.run("noop", &nulls).await["status"], "passed");
+    let policy = "/suites/default/noop/policy";
+    let put =
+        async |body: Value| client.send(client.request(Method::PUT, policy).json(&body)).await;
+    put(json!({"allow_http": null, "env": null, "limits": null})).await.expect(StatusCode::OK);
+    assert_says(&put(json!({"limits": [1, 2]})).await.problem(422), &["object of limits"]);
+    let hosts = json!({"allow_http": ["https://a..b"]});
+    assert_says(&put(hosts).await.problem(422), &["allow_http", "an empty part"]);
+    client.send(client.run_request("noop", &json!({"tags": [["a"], ["b"]]}))).await.problem(422);
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_as_such() {
+    let server = Server::start().await;
+    let client = server.client();
+    for (encoding, status) in [("gzip", 415), ("br", 415), ("Identity", 422)] {
+        let request = client.upload_request(b"no component".to_vec());
+        let answer = client.send(request.header("content-encoding", encoding)).await;
+        let detail = answer.problem(status);
+        assert_eq!(detail.contains("content-encoding"), status == 415, "{detail}");
+    }
 }
 
 #[tokio::test]

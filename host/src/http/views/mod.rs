@@ -8,6 +8,7 @@ mod attempt;
 mod cleared;
 mod event;
 mod policy;
+mod reading;
 mod run;
 mod schedule;
 mod schemas;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::reading::{by_name_or_default, or_default};
 use super::schemas;
 use crate::model::{HostPattern, LimitsPatch, Policy, TcpTarget};
 
@@ -13,26 +14,33 @@ use crate::model::{HostPattern, LimitsPatch, Policy, TcpTarget};
 /// Secrets are write-only: they are shown as null, and a null that is sent keeps the stored value. So
 /// what was read can be changed and sent back whole. A secret that is not named is forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "an object that says what is granted")]
 pub struct PolicyView {
     /// Where HTTP requests may go: `https://host`, `http://host:port`, `https://*.example.com`.
     #[schema(value_type = Vec<String>)]
+    #[serde(deserialize_with = "or_default")]
     pub allow_http: Vec<HostPattern>,
     /// Where TCP connections may go: `host:port`.
     #[schema(value_type = Vec<String>)]
+    #[serde(deserialize_with = "or_default")]
     pub allow_tcp: Vec<TcpTarget>,
     /// Environment variables.
+    #[serde(deserialize_with = "or_default")]
     pub env: BTreeMap<String, String>,
     /// Arguments of a test program, before those with which its harness is asked for one test.
+    #[serde(deserialize_with = "or_default")]
     pub args: Vec<String>,
     /// Where the suite finds its fixtures: an absolute path. Default: `/`, where relative paths start.
     pub fixtures_path: Option<String>,
     /// Configuration.
+    #[serde(deserialize_with = "or_default")]
     pub config: BTreeMap<String, String>,
     /// Configuration that is masked wherever it would be shown.
+    #[serde(deserialize_with = "or_default")]
     pub secrets: BTreeMap<String, Option<String>>,
     /// Limits that differ from the server's.
     #[schema(schema_with = schemas::limits)]
+    #[serde(deserialize_with = "by_name_or_default")]
     pub limits: LimitsPatch,
 }
 

@@ -7,6 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::reading::{by_name, or_default};
 use super::{AttemptView, ClearingView, schemas};
 use crate::model::{
     Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, Shard, SuiteId,
@@ -301,11 +302,12 @@ impl From<&RunSummary> for RunSummaryView {
 
 /// What is asked of a new run. All of it is optional, the body itself too.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "an object that says what is asked of the run")]
 pub struct RunBody {
     /// A regular expression on the names of tests, unanchored.
     pub filter: Option<String>,
     /// Which tags.
+    #[serde(deserialize_with = "or_default")]
     pub tags: TagsBody,
     /// Runs one part of the suite, such as `2/5` for the second of five. The part that a test is in is the
     /// first eight bytes of the SHA-256 of its name, read as a big-endian number, modulo the number of
@@ -317,6 +319,7 @@ pub struct RunBody {
     /// Who or what asks.
     pub initiated_by: Option<String>,
     /// Parameters for the suite.
+    #[serde(deserialize_with = "or_default")]
     pub params: BTreeMap<String, String>,
     /// The deadline of the whole run.
     pub timeout_ms: Option<u64>,
@@ -348,6 +351,7 @@ pub enum TagsBody {
     #[schema(example = json!(["smoke", "!slow"]))]
     List(Vec<String>),
     /// The same in two lists.
+    #[serde(deserialize_with = "by_name")]
     Lists(TagLists),
 }
 
@@ -388,6 +392,9 @@ impl From<TagsBody> for Tags {
 /// Reads a wait, and tells its forms if it has none of them.
 fn wait<'de, D: Deserializer<'de>>(from: D) -> Result<Wait, D::Error> {
     let value = serde_json::Value::deserialize(from)?;
+    if value.is_null() {
+        return Ok(Wait::default());
+    }
     let kind = value.get("kind").and_then(|kind| kind.as_str());
     let why = match kind {
         None => "the kind of wait is missing".to_owned(),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::RunBody;
+use super::reading::by_name;
 use crate::model::{
     CatchUp, DueRow, Ends, InvalidName, Name, Overlap, Paused, RunId, ScheduleSpec, SuiteId,
 };
@@ -76,6 +77,7 @@ pub enum ScheduledSuite {
     /// `namespace/name`, or the name alone.
     Text(String),
     /// In parts.
+    #[serde(deserialize_with = "by_name")]
     Parts(SuiteParts),
 }
 
