@@ -16,6 +16,7 @@ mod error;
 mod features;
 mod header;
 mod inspect;
+mod lane;
 mod language;
 mod lru;
 mod offered;
@@ -36,7 +37,7 @@ use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use wasmtime::component::Component;
 
 pub use adapt::component;
@@ -52,6 +53,7 @@ use crate::model::{Digest, Step};
 use crate::wasm::{Engines, refused_by_pools};
 use cache::{Cache, Entry, Finding, Found};
 use error::shown;
+use lane::Lane;
 use lru::Lru;
 use order::{Job, Names, Order};
 use trusted::Trusted;
@@ -119,7 +121,11 @@ struct State {
     loaded: Lru<Key, Loaded>,
     failed: Lru<(Digest, Job), CompileError>,
     loading: HashMap<Key, Loading>,
+    inspecting: HashMap<Digest, Inspecting>,
 }
+
+/// An inspection on which any number of callers wait. It goes on when they all leave.
+type Inspecting = Shared<BoxFuture<'static, Result<Names, CompileError>>>;
 
 impl State {
     fn keep(&mut self, key: Key, loaded: &Loaded) {
@@ -155,6 +161,7 @@ impl Compiler {
             loaded: Lru::new(settings.loaded, settings.loaded_bytes),
             failed: Lru::new(settings.remembered_failures, u64::MAX),
             loading: HashMap::new(),
+            inspecting: HashMap::new(),
         };
         let inner = Inner {
             exe,
@@ -208,15 +215,16 @@ impl Compiler {
         }
         let read = move || upload.bytes().map(|bytes| (Digest::of(&bytes), bytes));
         let (digest, bytes) = blocking(read).await?.map_err(unread)?;
-        if let Some(error) = inner.state().failed.get(&(digest, Job::Inspect)) {
-            return Err(error);
-        }
         self.tell(Step::Check);
-        let result = inner.inspect_in_child(&bytes).await;
-        if let Some(error) = result.as_ref().err().filter(|error| error.is_final()) {
-            inner.state().failed.insert((digest, Job::Inspect), error.clone(), 0);
-        }
-        let Names { kind, language, exports, imports } = result?;
+        let inspecting = {
+            let mut state = inner.state();
+            if let Some(error) = state.failed.get(&(digest, Job::Inspect)) {
+                return Err(error);
+            }
+            let start = || inner.clone().start_inspection(digest, bytes);
+            state.inspecting.entry(digest).or_insert_with(start).clone()
+        };
+        let Names { kind, language, exports, imports } = inspecting.await?;
         let inspection = Inspection { kind, language, exports, imports, size_bytes, digest };
         let (inner, told) = (inner.clone(), inspection.clone());
         blocking(move || inner.keep_inspection(name, &told)).await?;
@@ -274,6 +282,23 @@ impl Compiler {
 }
 
 impl Inner {
+    /// Called with the state locked, so that the inspection cannot end before it is entered there.
+    fn start_inspection(self: Arc<Self>, digest: Digest, bytes: Bytes) -> Inspecting {
+        let inspection = tokio::spawn(async move {
+            let inner = self.clone();
+            let work = tokio::spawn(async move { inner.inspect_in_child(&bytes).await });
+            let result = work.await.unwrap_or_else(|error| Err(anyhow!(error).into()));
+            let mut state = self.state();
+            state.inspecting.remove(&digest);
+            if let Some(error) = result.as_ref().err().filter(|error| error.is_final()) {
+                state.failed.insert((digest, Job::Inspect), error.clone(), 0);
+            }
+            result
+        });
+        let end = async { inspection.await.unwrap_or_else(|error| Err(anyhow!(error).into())) };
+        end.boxed().shared()
+    }
+
     async fn inspect_in_child(&self, bytes: &Bytes) -> Result<Names, CompileError> {
         let _turn = self.inspections.turn(&self.metrics).await?;
         let names_bytes = self.settings.structure.names * self.settings.structure.name_bytes;
@@ -447,34 +472,6 @@ impl Inner {
 fn loaded(key: Key, component: Component, symbols: Symbols) -> Loaded {
     let Key { digest, metered } = key;
     Loaded { component, metered, digest, symbols: Arc::new(symbols) }
-}
-
-/// So many at once, so many more waiting, and no more.
-struct Lane {
-    room: Semaphore,
-    turns: Semaphore,
-    /// The setting that says how many.
-    setting: &'static str,
-}
-
-impl Lane {
-    fn new(at_once: usize, waiting: usize, setting: &'static str) -> Self {
-        let at_once = at_once.max(1);
-        Self { room: Semaphore::new(at_once + waiting), turns: Semaphore::new(at_once), setting }
-    }
-
-    /// Waits for a turn, unless too many wait already. Held until the permits are dropped.
-    async fn turn(&self, metrics: &Metrics) -> Result<[SemaphorePermit<'_>; 2], CompileError> {
-        let Ok(room) = self.room.try_acquire() else {
-            metrics.server_limit_hit("compile.queue");
-            return Err(CompileError::Busy);
-        };
-        if self.turns.available_permits() == 0 {
-            metrics.server_limit_hit(self.setting);
-        }
-        let turn = self.turns.acquire().await.context("take a turn")?;
-        Ok([turn, room])
-    }
 }
 
 fn unread(error: std::io::Error) -> CompileError {

@@ -90,7 +90,12 @@ impl Runner {
         loop {
             let put = shared.storage.put_version(version.clone(), bytes.clone(), key.clone()).await;
             match put {
-                Ok(new) => return Ok((version, new)),
+                Ok(true) => return Ok((version, true)),
+                // Another upload of the same bytes may have been first: what it stored is what is there.
+                Ok(false) => {
+                    let stored = shared.storage.version(&version.suite, &digest)?;
+                    return Ok((stored.unwrap_or(version), false));
+                }
                 // The same request came twice at the same time, and the other was first. Unless what it
                 // made was deleted since: then the key is free again.
                 Err(StorageError::KeyTaken(_)) => {

@@ -75,6 +75,23 @@ async fn a_second_upload_of_the_same_bytes_costs_no_compilation() {
 }
 
 #[tokio::test]
+async fn the_same_bytes_at_the_same_time_take_one_place_and_none_is_refused() {
+    let settings = Settings::default().flag("compile-inspections", 1);
+    let settings = settings.flag("compile-concurrency", 1).flag("compile-queue", 0);
+    let server = settings.start().await;
+    let client = server.client();
+    let uploads = (0..20).map(|_| client.send(client.upload_request(guest("noop"))));
+    let answers = futures::future::join_all(uploads).await;
+    let new = answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
+    assert_eq!(new, 1);
+    for answer in &answers {
+        assert!(answer.status.is_success(), "{answer:?}");
+        assert_eq!(answer.body, answers[0].body);
+    }
+    assert_eq!(metric(&client, COMPILED).await, 1);
+}
+
+#[tokio::test]
 async fn a_compilation_tells_how_far_it_is_and_holds_up_no_run() {
     // It is not to end before the test does.
     let settings = Settings::default().flag("compile-cpu-ms", 3_600_000);
