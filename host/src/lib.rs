@@ -2,6 +2,9 @@
 //!
 //! `ARCHITECTURE.md` beside this crate tells how the parts work together.
 
+// They panic when nobody can read, for example when a disk is full or a pipe is closed.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod app;
 pub mod cli;
 pub mod compile;

@@ -77,6 +77,8 @@ pub fn init(settings: &LogSettings, color: bool) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Telling of a line that could not be written would fail the same way, and panic.
+        .log_internal_errors(false)
         .with_ansi(color && std::io::stderr().is_terminal());
     // An error says that there is a subscriber already, as in a test that starts two servers.
     _ = match settings.format {

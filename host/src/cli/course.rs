@@ -10,6 +10,46 @@ use super::github::{GitHub, data};
 use super::terminal::Look;
 use super::{Output, Surroundings};
 
+/// A stream whose reader may leave, as in `handoff test FILE | head`: from then on nothing is written, and
+/// nothing fails. The run goes on to its teardown, and the exit code is that of its result.
+pub(crate) struct MayLeave<W>(Option<W>);
+
+impl<W: Write> MayLeave<W> {
+    pub(crate) fn new(stream: W) -> Self {
+        Self(Some(stream))
+    }
+
+    fn unless_left<T>(
+        &mut self,
+        left: T,
+        work: impl FnOnce(&mut W) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self.0.as_mut().map(work) {
+            None => Ok(left),
+            Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.0 = None;
+                Ok(left)
+            }
+            Some(done) => done,
+        }
+    }
+}
+
+impl<W: Write> Write for MayLeave<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_left(bytes.len(), |stream| stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_left((), W::flush)
+    }
+}
+
+/// Standard output, for the result of a run in one piece.
+pub(crate) fn result() -> BufWriter<MayLeave<io::Stdout>> {
+    BufWriter::new(MayLeave::new(io::stdout()))
+}
+
 /// A stream for the course of a run.
 pub(crate) struct Course {
     out: BufWriter<Box<dyn Write>>,
@@ -25,8 +65,8 @@ impl Course {
     /// Standard output, unless that is for the run's result; and how it looks.
     pub(crate) fn of(output: Output, surroundings: &Surroundings) -> (Self, Look) {
         let (stream, look): (Box<dyn Write>, _) = match output {
-            Output::Human => (Box::new(io::stdout()), surroundings.out),
-            Output::Json => (Box::new(io::stderr()), surroundings.err),
+            Output::Human => (Box::new(MayLeave::new(io::stdout())), surroundings.out),
+            Output::Json => (Box::new(MayLeave::new(io::stderr())), surroundings.err),
         };
         (Self::on(stream, surroundings.github.as_ref()), look)
     }
@@ -134,6 +174,30 @@ mod tests {
         );
         assert_eq!(written(Some(&github)), expected);
         assert_ne!(word, GitHub::for_tests().word(), "each process draws its own");
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_error_and_a_full_disk_is() {
+        struct Failing(io::ErrorKind, usize);
+
+        impl Write for Failing {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                self.1 += 1;
+                assert_eq!(self.1, 1, "nothing is written after the first failure");
+                Err(self.0.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Err(self.0.into())
+            }
+        }
+
+        let mut left = MayLeave::new(Failing(io::ErrorKind::BrokenPipe, 0));
+        assert!(
+            left.write_all(b"a").is_ok() && left.write_all(b"b").is_ok() && left.flush().is_ok()
+        );
+        assert!(MayLeave::new(Failing(io::ErrorKind::BrokenPipe, 0)).flush().is_ok());
+        assert!(MayLeave::new(Failing(io::ErrorKind::StorageFull, 0)).write_all(b"a").is_err());
     }
 
     #[test]

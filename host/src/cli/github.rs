@@ -198,7 +198,7 @@ fn below(directory: &Path, file: &Path) -> Option<String> {
 
 fn note(what: &str, written: io::Result<()>) {
     if let Err(error) = written {
-        eprintln!("warning: failed to write {what}: {error}");
+        super::warn(&format!("warning: failed to write {what}: {error}"));
     }
 }
 

@@ -42,7 +42,7 @@ mod upload;
 mod watch;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -174,7 +174,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let exit = match result {
         Ok(exit) => exit,
-        Err(failure) if failure.is_broken_pipe() => Exit::Passed,
+        Err(failure) if failure.is_broken_pipe() && !tells_verdict => Exit::Passed,
         Err(failure) => {
             surroundings.tell(&failure);
             failure.exit
@@ -184,6 +184,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         github.tell_verdict(exit);
     }
     exit.into()
+}
+
+/// Writes a line to standard error. That nobody could read it is no reason to end otherwise.
+fn warn(line: &str) {
+    _ = writeln!(io::stderr(), "{line}");
 }
 
 impl Surroundings {
@@ -203,10 +208,10 @@ impl Surroundings {
     /// Tells why a command failed.
     fn tell(&self, failure: &Failure) {
         if self.github.is_some() {
-            return eprintln!("{}", github::failure(failure));
+            return warn(&github::failure(failure));
         }
         let label = self.err.paint(terminal::Style::Bad, "error");
-        eprintln!("{label}: {}", terminal::safe(&failure.to_string(), false));
+        warn(&format!("{label}: {}", terminal::safe(&failure.to_string(), false)));
     }
 
     /// Who asks, as a server is told.

@@ -53,7 +53,7 @@ impl ReportOrder {
 
     fn open(&self) -> Result<Box<dyn Write>, Failure> {
         if self.path.as_os_str() == "-" {
-            return Ok(Box::new(io::stdout()));
+            return Ok(Box::new(super::course::result()));
         }
         if let Some(parent) = self.path.parent() {
             std::fs::create_dir_all(parent).map_err(|error| self.failed(error))?;

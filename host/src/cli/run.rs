@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, ServerArgs, read};
-use super::course::Course;
+use super::course::{self, Course};
 use super::exit::{Exit, Failure};
 use super::progress::{Facts, Progress};
 use super::reports::ReportOrder;
@@ -124,7 +124,9 @@ impl RunArgs {
         }
         if self.output == Output::Json {
             let json: Value = client.get(&["runs", &run.id.to_string()], &[]).await?;
-            writeln!(io::stdout(), "{json:#}")?;
+            let mut out = course::result();
+            writeln!(out, "{json:#}")?;
+            out.flush()?;
         }
         Ok(exit)
     }

@@ -29,7 +29,7 @@ impl ConfigArgs {
         }
         let loaded = config::load(&self.settings, &surroundings.environment)?;
         for warning in &loaded.warnings {
-            eprintln!("warning: {warning}");
+            super::warn(&format!("warning: {warning}"));
         }
         out.write_all(config::show(&loaded).as_bytes())?;
         Ok(Exit::Passed)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::course::MayLeave;
 use super::terminal::{Look, Style};
 use super::watch::TICK;
 use crate::model::Step;
@@ -27,7 +28,7 @@ pub(super) async fn show(
     look: Look,
     component_bytes: u64,
 ) -> io::Result<()> {
-    let mut shown = Steps::new(io::stderr(), look, component_bytes, Instant::now());
+    let mut shown = Steps::new(MayLeave::new(io::stderr()), look, component_bytes, Instant::now());
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {

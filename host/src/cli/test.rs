@@ -5,7 +5,7 @@ mod list;
 mod watched;
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::artifacts::write_artifacts;
 use self::watched::Watched;
 use super::component::{Cache, ProgramArgs, open_component};
-use super::course::Course;
+use super::course::{self, Course};
 use super::ending::Ending;
 use super::excerpt::shortened;
 use super::exit::{Exit, Failure};
@@ -333,7 +333,9 @@ impl Session<'_> {
             report.write(run)?;
         }
         if self.args.output == Output::Json {
-            write_report(Format::Json, run, &mut BufWriter::new(io::stdout()))?;
+            let mut out = course::result();
+            write_report(Format::Json, run, &mut out)?;
+            out.flush()?;
         }
         Ok(*exit)
     }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::client::{Client, Problem, ServerArgs, broken, failure_of, parse, read_file};
 use super::component::ProgramArgs;
+use super::course::MayLeave;
 use super::exit::{Exit, Failure};
 use super::inspect::reach;
 use super::sse::Parser;
@@ -63,7 +64,7 @@ impl UploadArgs {
             .query(&namespace.chain(name).chain(protocol).collect::<Vec<_>>())
             .header("content-type", "application/wasm")
             .body(component);
-        let mut steps = Steps::new(std::io::stderr(), shown, size, Instant::now());
+        let mut steps = Steps::new(MayLeave::new(std::io::stderr()), shown, size, Instant::now());
         let answer = client.send(request.header("accept", "text/event-stream")).await?;
         let ended = follow(answer, &mut steps).await;
         steps.end()?;

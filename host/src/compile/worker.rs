@@ -5,7 +5,7 @@
 //! here, under limits that the process gives itself before it reads the first hostile byte. It has
 //! no environment, no files and no other input than stdin.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 use std::thread;
 
@@ -35,7 +35,8 @@ pub fn worker_main() -> ExitCode {
     match work() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            // The server may have left.
+            _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
         }
     }

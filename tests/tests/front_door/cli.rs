@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use handoff_tests::{Handoff, Server, Settings, Target, guest_file, patiently};
+use handoff_tests::{Handoff, Server, Settings, Target, guest_file, patiently, program};
 use serde_json::{Value, json};
 
 use crate::results::attempt;
@@ -251,6 +251,45 @@ async fn ctrl_c_stops_the_run_and_twice_only_the_command() {
     let ended = client.finished(second["id"].as_str().unwrap()).await;
     assert_eq!(ended["status"], "cancelled");
     assert_eq!(ended["teardown"]["status"], "passed");
+}
+
+/// The exit code of `handoff` with these words, where nobody reads what it writes.
+async fn unread(line: &str) -> Option<i32> {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = tokio::process::Command::new(program());
+    command.args(line.split_whitespace()).stderr(writer.try_clone().unwrap()).stdout(writer);
+    patiently("the command ends", command.status()).await.unwrap().code()
+}
+
+#[tokio::test]
+async fn a_verdict_holds_though_nobody_reads_what_is_written() {
+    let server = server_with("hello").await;
+    let url = server.url();
+    for (line, code) in [
+        (format!("test {}", file("hello")), 100),
+        (format!("test {} -o json", file("hello")), 100),
+        (format!("test {} --report junit=-", file("ten")), 0),
+        ("test no-such-file.wasm".to_owned(), 2),
+        (format!("run --server {url} hello"), 100),
+        (format!("run --server {url} hello -o json"), 100),
+        (format!("retry --server {url} hello#1"), 100),
+        (format!("runs --server {url}"), 0),
+    ] {
+        assert_eq!(unread(&line).await, Some(code), "{line}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_result_that_cannot_be_written_is_an_error() {
+    for output in ["human", "json"] {
+        let full = "exec \"$@\" >/dev/full";
+        let (program, ten) = (program(), file("ten"));
+        let arguments = ["-c", full, "sh", program.to_str().unwrap(), "test", &ten, "-o", output];
+        let ended = Handoff::of(Path::new("sh"), &arguments).run().await;
+        assert_says(&ended.failure(102), &["No space left"]);
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,24 @@ async fn a_run_under_way_ends_before_the_server_does() {
     assert_eq!(check(&server.client(), &target, &run, "a").await, 0, "no attempt was cut short");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_log_that_cannot_be_written_ends_nothing() {
+    let target = Target::start().await;
+    let full = Settings::default().through(&["sh", "-c", "exec \"$@\" 2>/dev/full", "sh"]);
+    let mut server = server(full, &target).await;
+    let client = server.client();
+    let run = client.submit("steps", &held("a")).await;
+    wait_until_held(&target, "a", 1).await;
+    server.sigterm();
+    wait_until_draining(&client).await;
+    target.release("a");
+    assert!(server.ended().await.success(), "a server that drained ends well");
+
+    let server = server.restart_with(Settings::default()).await;
+    assert_eq!(check(&server.client(), &target, &run, "a").await, 0, "no attempt was cut short");
+}
+
 #[tokio::test]
 async fn a_further_signal_ends_the_server_at_once_and_its_run_continues_after_the_restart() {
     let target = Target::start().await;
