@@ -139,9 +139,16 @@ async fn send(mut socket: WebSocket, mut events: Events, heartbeat: Duration, pa
     }
 }
 
+/// Says goodbye and hears the client out, up to its own goodbye: a connection that is dropped with
+/// something unread takes along what the client has not read yet.
 async fn close(mut socket: WebSocket, code: u16, patience: Duration) {
     let frame = CloseFrame { code, reason: "".into() };
-    let _ = timeout(patience, socket.send(Message::Close(Some(frame)))).await;
+    let goodbye = async {
+        if socket.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = socket.recv().await {}
+        }
+    };
+    let _ = timeout(patience, goodbye).await;
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A run's events as they come and as they are kept: server-sent events, WebSocket, live log.
 
-use futures::StreamExt;
+use futures::{SinkExt, StreamExt};
 use handoff_tests::{Client, Event, Server, Settings, Target, guest, patiently};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -172,6 +172,26 @@ async fn more_followers_than_allowed_are_told_to_come_back() {
     target.release("a");
     patiently("the run ends", first.rest()).await;
     client.finished(&run).await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_something_hears_everything_and_a_goodbye() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.upload_guest("noop").await;
+    let run = client.run("noop", &json!({})).await["id"].as_str().unwrap().to_owned();
+    let known = stored(&client, &run, 0).await.len();
+    let path = format!("/runs/{run}/events");
+    for _ in 0..20 {
+        let mut socket = socket(&server, &path, HeaderMap::new()).await.unwrap();
+        // More than is read before the events are told; and nothing here was told to the client yet.
+        for _ in 0..100 {
+            if socket.send(Message::Text("x".repeat(1000).into())).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(rest(&mut socket).await.len(), known);
+    }
 }
 
 #[tokio::test]
