@@ -68,7 +68,8 @@ impl App {
         };
         let (data_dir, settings) = (config.data_dir.clone(), config.storage.clone());
         let storage = Storage::open(data_dir, settings, metrics.clone(), on_stored)
-            .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+            .map_err(failed)
+            .with_context(|| format!("failed to use the data in {}", config.data_dir.display()))?;
         let exe = std::env::current_exe().context("failed to find our own executable")?;
         let compiler = Compiler::new(
             exe,
@@ -77,7 +78,7 @@ impl App {
             engines.clone(),
             metrics.clone(),
         )
-        .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        .map_err(failed)?;
         let sandbox = Sandbox::new(config.sandbox.clone(), engines, metrics.clone())?;
         let guests = guest_runtime(&config.runner)?;
         let runner = Runner::start(Parts {
@@ -90,7 +91,7 @@ impl App {
             metrics: metrics.clone(),
             guests: guests.handle().clone(),
         })
-        .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        .map_err(failed)?;
         let guests = Arc::new(GuestRuntime(Some(guests)));
         let draining = CancellationToken::new();
         let settings = config.scheduler.clone();
@@ -98,10 +99,10 @@ impl App {
         let now = Timestamp::now();
         let scheduler =
             Scheduler::open(storage.clone(), runs, settings, metrics.clone(), now).await;
-        let scheduler = scheduler.map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        let scheduler = scheduler.map_err(failed)?;
         let (runs, settings) = (Box::new(runner.clone()), config.webhooks.clone());
         let triggers = Triggers::open(storage.clone(), runs, settings, metrics.clone());
-        let triggers = triggers.map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+        let triggers = triggers.map_err(failed)?;
         let config = Arc::new(config);
         let app = Self {
             config,
@@ -162,10 +163,9 @@ impl App {
             Introduction { namespace, name: name.or_else(stem), protocol: suite.protocol };
         let (version, new) = self.runner.upload(bytes, introduction, None, steps).await?;
         if let Some(path) = &suite.fixtures {
-            let archive = pack(path, &self.config.sandbox.fixtures)
-                .map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+            let archive = pack(path, &self.config.sandbox.fixtures).map_err(failed)?;
             let put = self.runner.put_fixtures(&version.suite, version.digest, archive).await;
-            put.map_err(|error| anyhow::anyhow!("failed to {error}"))?;
+            put.map_err(failed)?;
         }
         self.runner.grant(&version.suite, &suite.policy).await?;
         tracing::info!(suite = %version.suite, version = %version.digest, new, "loaded a declared suite");
@@ -187,8 +187,14 @@ impl App {
     pub async fn close(self) -> anyhow::Result<()> {
         // Guests that are still under way end here, before the store does.
         drop(self.guests);
-        self.storage.close().await.map_err(|error| anyhow::anyhow!("failed to {error}"))
+        self.storage.close().await.map_err(failed)
     }
+}
+
+/// What was not done, with its cause behind it.
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+    let told = format!("failed to {error}");
+    anyhow::Error::new(error).context(told)
 }
 
 fn guest_runtime(settings: &RunnerSettings) -> anyhow::Result<tokio::runtime::Runtime> {
