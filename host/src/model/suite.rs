@@ -137,6 +137,16 @@ pub enum InvalidDescription {
         /// The bound.
         limit: usize,
     },
+    /// A list has more entries than allowed.
+    #[error("{what} have {found} entries, {limit} are allowed")]
+    TooMany {
+        /// Which list.
+        what: String,
+        /// How many it has.
+        found: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// A timeout or a number of attempts is zero.
     #[error("{0} is 0: it must be at least 1, or left out")]
     Zero(String),
@@ -166,6 +176,9 @@ impl SuiteDescription {
         }
         text("the suite's description", &self.description, Self::MAX_TEXT_BYTES)?;
         text("the suite's owner", &self.owner, Self::MAX_WORD_BYTES)?;
+        few("the suite's links", self.links.len())?;
+        few("the suite's labels", self.labels.len())?;
+        few("the hosts that the suite wants", self.wants_http.len())?;
         words("the suite's links", self.links.iter().map(|link| &link.title))?;
         for link in &self.links {
             long("a link's URL", &link.url, Self::MAX_URL_BYTES)?;
@@ -204,7 +217,8 @@ impl TestCase {
         let what = |part: &str| format!("{part} of test {:?}", self.name);
         text(&what("the description"), &self.description, SuiteDescription::MAX_TEXT_BYTES)?;
         text(&what("the reason"), &self.disabled, SuiteDescription::MAX_TEXT_BYTES)?;
-        words(&what("the list of tags"), &self.tags)?;
+        few(&what("the tags"), self.tags.len())?;
+        words(&what("the tags"), &self.tags)?;
         nonzero(&what("timeout-ms"), self.timeout_ms)?;
         nonzero(&what("attempts"), self.attempts.map(u64::from))
     }
@@ -225,21 +239,16 @@ fn words<'a>(
     what: &str,
     words: impl IntoIterator<Item = &'a String>,
 ) -> Result<(), InvalidDescription> {
-    let mut count = 0;
-    for word in words {
-        count += 1;
-        long(&format!("an entry of {what}"), word, SuiteDescription::MAX_WORD_BYTES)?;
+    let entry = format!("an entry of {what}");
+    words.into_iter().try_for_each(|word| long(&entry, word, SuiteDescription::MAX_WORD_BYTES))
+}
+
+fn few(what: &str, found: usize) -> Result<(), InvalidDescription> {
+    let limit = SuiteDescription::MAX_WORDS;
+    if found <= limit {
+        return Ok(());
     }
-    // Labels count twice, key and value.
-    if count > 2 * SuiteDescription::MAX_WORDS {
-        let limit = SuiteDescription::MAX_WORDS;
-        return Err(InvalidDescription::TooLong {
-            what: format!("{what} (entries)"),
-            found: count,
-            limit,
-        });
-    }
-    Ok(())
+    Err(InvalidDescription::TooMany { what: what.into(), found, limit })
 }
 
 fn nonzero(what: &str, number: Option<u64>) -> Result<(), InvalidDescription> {
@@ -267,6 +276,23 @@ mod tests {
                 Err(InvalidDescription::TestName { number: 1, .. })
             ));
         }
+    }
+
+    #[test]
+    fn lists_have_a_bound_that_is_told() {
+        let checked = |tags: usize, labels: usize| {
+            let tags = vec!["t".to_owned(); tags];
+            let test = TestCase { name: "a".into(), tags, ..Default::default() };
+            let label = Label { key: "k".into(), value: "v".into() };
+            let labels = vec![label; labels];
+            let description = SuiteDescription { tests: vec![test], labels, ..Default::default() };
+            description.check(&Limits::default()).map_err(|error| error.to_string())
+        };
+        assert_eq!(checked(64, 64), Ok(()));
+        let tags = checked(65, 0).unwrap_err();
+        assert_eq!(tags, "the tags of test \"a\" have 65 entries, 64 are allowed");
+        let labels = checked(0, 65).unwrap_err();
+        assert_eq!(labels, "the suite's labels have 65 entries, 64 are allowed");
     }
 
     #[test]
