@@ -111,6 +111,7 @@ fn events(id: RunId, number: u64, suite: SuiteId) -> [EventKind; 4] {
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     };
     let status = if number % 20 < 10 { RunStatus::Passed } else { RunStatus::Failed };
     let test = "a test".to_owned();

@@ -57,6 +57,7 @@ fn spec(number: u64) -> RunSpec {
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     }
 }
 

@@ -38,6 +38,7 @@ mod terminal;
 mod test;
 mod told;
 mod triggers;
+mod turn;
 mod upload;
 mod watch;
 

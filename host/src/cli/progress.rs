@@ -14,7 +14,8 @@ use super::exit::is_worth_telling;
 use super::failures::write_output;
 use super::terminal::{Look, Style, safe_line};
 use crate::model::{
-    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, Shard, Stage, TestStatus,
+    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, RunStatus, Shard, Stage,
+    TestStatus,
 };
 
 /// After how long, and how often from then on, a test that is still running is told of.
@@ -150,6 +151,18 @@ impl<W: Write> Progress<W> {
         self.draw(now)
     }
 
+    /// Whether the run waits to be started.
+    pub(crate) fn waits(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.status == RunStatus::Queued)
+    }
+
+    /// Tells what the run waits for.
+    pub(crate) fn waiting(&mut self, text: &str, now: Instant) -> io::Result<()> {
+        self.erase()?;
+        self.line(Style::Notable, "Waiting", text)?;
+        self.draw(now)
+    }
+
     /// Lets time pass: tells of what takes long, and redraws the progress line.
     pub(crate) fn tick(&mut self, now: Instant) -> io::Result<()> {
         let mut slow = Vec::new();
@@ -185,8 +198,7 @@ impl<W: Write> Progress<W> {
         let Some(run) = &self.run else { return Ok(()) };
         let took = run.duration_ms();
         let counts = run.counts();
-        let style =
-            if run.status == crate::model::RunStatus::Passed { Style::Good } else { Style::Bad };
+        let style = if run.status == RunStatus::Passed { Style::Good } else { Style::Bad };
         let label = self.look.paint(style, &format!("{:>12}", "Summary"));
         let told = self.counts(&counts);
         let message = run.message.as_deref().map(|text| format!("; {}", safe_line(text)));

@@ -95,6 +95,7 @@ impl RequestArgs {
             parallelism: self.parallelism,
             shuffle_seed: self.shuffle.map(|given| given.unwrap_or_else(seed)),
             repeat: self.repeat,
+            ..RunRequest::default()
         }
     }
 

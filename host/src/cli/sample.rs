@@ -39,6 +39,7 @@ pub(crate) fn events() -> Vec<RunEvent> {
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     };
     let mut kinds = vec![EventKind::RunQueued { spec: Box::new(spec) }, EventKind::RunStarted];
     kinds.extend(attempt(Stage::Setup, passed(1)));

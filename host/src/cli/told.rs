@@ -60,6 +60,7 @@ impl From<EventView> for RunEvent {
                     program: None,
                     language: None,
                     fixtures: None,
+                    sharing: Default::default(),
                 };
                 EventKind::RunQueued { spec: Box::new(spec) }
             }

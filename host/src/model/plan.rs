@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, in_words};
 use super::{
-    Digest, Fixtures, Limits, Protocol, RunId, Shard, SuiteId, SuiteVersion, Tags, wrong_with_name,
+    Digest, Fixtures, Limits, Priority, Protocol, RunId, Shard, Sharing, SuiteId, SuiteVersion,
+    Tags, wrong_with_name,
 };
 
 /// What somebody asked for. All of it is optional.
@@ -44,6 +45,22 @@ pub struct RunRequest {
     pub shuffle_seed: Option<u64>,
     /// How many rounds of all its tests the run has, between one setup and one teardown.
     pub repeat: Option<u32>,
+    /// Which class of runs it is of.
+    #[serde(skip_serializing_if = "Priority::is_default")]
+    pub priority: Priority,
+    /// What runs of the suite have in common of which the newest alone matters. Default: the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Whether it cancels what of the suite has the same group, is older and has not ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub supersede: bool,
+}
+
+impl RunRequest {
+    /// What of the suite it has in common with others, of which the newest alone matters.
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_deref().or(self.reference.as_deref())
+    }
 }
 
 /// How long to wait before a further attempt.
@@ -182,6 +199,9 @@ pub struct RunSpec {
     /// The files that the version brought along when the run was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixtures: Option<Fixtures>,
+    /// What it shares with other runs.
+    #[serde(default, skip_serializing_if = "Sharing::is_free")]
+    pub sharing: Sharing,
 }
 
 /// A test in a run.
@@ -248,6 +268,9 @@ pub enum PlanError {
         /// The bound.
         limit: u64,
     },
+    /// It cannot be known what it supersedes.
+    #[error("supersede needs to know which runs are meant: give a reference or a group")]
+    NoGroup,
     /// A parameter that no guest could be given as it is.
     #[error("params: {0}")]
     Params(String),
@@ -283,6 +306,7 @@ impl PlanError {
             Self::OutOfRange { .. }
             | Self::Filter(_)
             | Self::NothingMatches(..)
+            | Self::NoGroup
             | Self::Params(_) => None,
         }
     }
@@ -348,6 +372,7 @@ pub fn plan(
         program: version.program,
         language: version.language.clone(),
         fixtures: None,
+        sharing: Sharing::default(),
     })
 }
 
@@ -368,10 +393,14 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
         ("filter", request.filter.as_deref()),
         ("reference", request.reference.as_deref()),
         ("initiated_by", request.initiated_by.as_deref()),
+        ("group", request.group.as_deref()),
     ];
     let texts = texts.into_iter().filter_map(|(field, text)| Some((field, text?)));
     for (field, text) in texts.chain(tags.map(|tag| ("tags", tag.as_str()))) {
         bounds.check_text(field, text)?;
+    }
+    if request.supersede && request.group().is_none() {
+        return Err(PlanError::NoGroup);
     }
     for (name, value) in &request.params {
         if let Some(wrong) = wrong_with_name(name) {

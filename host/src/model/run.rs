@@ -117,6 +117,8 @@ pub struct Run {
     pub spec: RunSpec,
     /// How it stands.
     pub status: RunStatus,
+    /// When it came into the queue: when it was accepted, or asked to be tried again.
+    pub queued_at: Timestamp,
     /// When it first started.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -209,6 +211,7 @@ impl Run {
         };
         Self {
             status: RunStatus::Queued,
+            queued_at: spec.created_at,
             started_at: None,
             finished_at: None,
             message: None,
@@ -293,7 +296,7 @@ impl Run {
                 self.cancel_requested = true;
                 self.message = by.as_ref().map(|by| format!("cancelled by {by}"));
             }
-            EventKind::RetryRequested { tests, .. } => self.retry(tests),
+            EventKind::RetryRequested { tests, .. } => self.retry(tests, event.at),
             EventKind::RunFinished { status, message, .. } => {
                 self.status = *status;
                 self.finished_at = Some(event.at);
@@ -317,8 +320,9 @@ impl Run {
     }
 
     /// Opens a run that has ended for these tests.
-    fn retry(&mut self, tests: &[String]) {
+    fn retry(&mut self, tests: &[String], at: Timestamp) {
         self.status = RunStatus::Queued;
+        self.queued_at = at;
         self.finished_at = None;
         self.message = None;
         self.cancel_requested = false;

@@ -27,5 +27,6 @@ pub(crate) fn spec(tests: &[&str]) -> RunSpec {
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     }
 }

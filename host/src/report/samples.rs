@@ -85,6 +85,7 @@ fn spec() -> RunSpec {
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     }
 }
 

@@ -3,28 +3,31 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{self, End, Job};
-use super::roster::{Roster, Slot, Start, Turn, Waiting};
+use super::queue::{Facts, Slot, Standing, Waiting};
+use super::roster::{Roster, Start, Turn};
 use super::sink::{Sink as _, StorageSink};
-use super::{Shared, SubmitError, fixtures};
+use super::{Shared, SubmitError, cancel, fixtures};
 use crate::compile::{CompileError, Loaded};
 use crate::model::{Counts, EventKind, Policy, Run, RunId, RunStatus, TestStatus, Value};
 
 /// What the dispatcher is told.
 pub(super) enum Message {
     /// A run was stored and waits.
-    Submitted { run: RunId, slot: Slot },
+    Submitted(Waiting),
     /// A run is to stop.
     Cancel { run: RunId },
     /// A run's task is over.
     Ended { run: RunId, turn: Turn },
     /// A run that was stopped while it waited has ended, or needs an executor all the same.
     EndedInQueue { run: RunId, needs_executor: bool },
+    /// Somebody asks how a run stands in the queue.
+    Asked { run: RunId, reply: oneshot::Sender<Option<Standing>> },
 }
 
 /// How others reach the dispatcher. Cheap to clone.
@@ -66,6 +69,13 @@ impl Handle {
         }
     }
 
+    /// How a run stands in the queue; none if it does not wait.
+    pub(super) async fn standing(&self, run: RunId) -> Option<Standing> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Asked { run, reply }).await;
+        answer.await.ok().flatten()
+    }
+
     pub(super) fn load(&self) -> (usize, usize) {
         let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
         (load(&self.state.waiting), load(&self.state.running))
@@ -94,7 +104,7 @@ impl Dispatcher {
     const MESSAGES: usize = 1024;
 
     /// Starts the dispatcher's task, with the runs that an earlier process left.
-    pub(super) fn start(shared: Arc<Shared>, unfinished: Vec<RunId>) -> Handle {
+    pub(super) fn start(shared: Arc<Shared>, unfinished: Vec<Waiting>) -> Handle {
         let (sender, messages) = mpsc::channel(Self::MESSAGES);
         let queue = shared.settings.queue;
         let state = Arc::<State>::default();
@@ -105,9 +115,7 @@ impl Dispatcher {
             queue,
             stop: shared.stop.clone(),
         };
-        let since = Instant::now();
-        let waiting = |run| Waiting { run, since, slot: None };
-        let roster = Roster::new(unfinished.into_iter().map(waiting).collect());
+        let roster = Roster::new(unfinished);
         let dispatcher = Self { shared, state, sender, roster };
         tokio::spawn(dispatcher.run(messages));
         handle
@@ -115,6 +123,8 @@ impl Dispatcher {
 
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let stop = self.shared.stop.clone();
+        // The process may have died between a run and what it supersedes.
+        self.roster.that_supersede().iter().for_each(|newer| self.supersede(newer));
         self.start_what_may();
         self.state.ready.store(true, Ordering::Release);
         loop {
@@ -137,13 +147,19 @@ impl Dispatcher {
     fn take(&mut self, message: Message) {
         let roster = &mut self.roster;
         match message {
-            Message::Submitted { run, slot } => {
-                roster.wait(Waiting { run, since: Instant::now(), slot: Some(slot) });
+            Message::Submitted(waiting) => {
+                let facts = waiting.facts.clone();
+                roster.wait(waiting);
+                self.supersede(&facts);
             }
             Message::Cancel { run } => roster.cancel(run),
             Message::Ended { run, turn } => roster.ended(run, turn),
             Message::EndedInQueue { run, needs_executor } => {
                 roster.ended_in_queue(run, needs_executor);
+            }
+            Message::Asked { run, reply } => {
+                // Whoever went away does not want to know.
+                drop(reply.send(roster.standing(run, self.shared.settings.concurrent_runs)));
             }
         }
     }
@@ -178,6 +194,25 @@ impl Dispatcher {
             }
             // The dispatcher outlives every run: it ends when none is left.
             drop(sender.send(Message::Ended { run, turn }).await);
+        });
+    }
+
+    /// Cancels what a run makes pointless.
+    fn supersede(&self, newer: &Facts) {
+        let mut older = self.roster.made_pointless_by(newer);
+        let mut newer = newer.clone();
+        // Of two that come at once, the newer may be heard of first.
+        if let Some(newest) = self.roster.that_makes_pointless(&newer) {
+            older.push(std::mem::replace(&mut newer, newest).run);
+        }
+        if older.is_empty() {
+            return;
+        }
+        let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+        tokio::spawn(async move {
+            for run in cancel::supersede(&shared, newer, older).await {
+                drop(sender.send(Message::Cancel { run }).await);
+            }
         });
     }
 

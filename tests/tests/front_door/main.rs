@@ -42,6 +42,7 @@ mod sdk;
 mod settings;
 mod steps;
 mod triggers;
+mod turns;
 mod uploads;
 mod wrong_input;
 mod wrong_runs;

@@ -7,10 +7,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttemptView, ClearingView, schemas};
+use super::{AttemptView, ClearingView, QueueView, schemas};
 use crate::model::{
-    Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, Shard, SuiteId,
-    Tags, Test, TestStatus, Wait,
+    Attempts, Counts, Digest, Name, Priority, Run, RunId, RunRequest, RunStatus, RunSummary, Shard,
+    SuiteId, Tags, Test, TestStatus, Wait,
 };
 
 /// A suite and one of its versions.
@@ -71,6 +71,16 @@ pub struct RunView {
     pub shuffle_seed: Option<u64>,
     /// The deadline of the whole run.
     pub timeout_ms: u64,
+    /// Which class of runs it is of.
+    #[schema(value_type = String, example = "normal")]
+    #[serde(default)]
+    pub priority: Priority,
+    /// What it has in common with runs that supersede it, or that it supersedes.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Its place in the queue, and what it waits for, if it does when it is read by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueView>,
     /// Whether somebody asked to stop it.
     pub cancel_requested: bool,
     /// Why it counts in no statistics, if somebody took it out as a whole.
@@ -127,6 +137,9 @@ impl RunView {
             repeat: run.spec.repeat,
             shuffle_seed: request.shuffle_seed,
             timeout_ms: run.spec.timeout_ms,
+            priority: request.priority,
+            group: request.group().map(Into::into),
+            queue: None,
             cancel_requested: run.cancel_requested,
             cleared: run.cleared.as_ref().map(Into::into),
             created_at: run.spec.created_at,
@@ -335,6 +348,18 @@ pub struct RunBody {
     pub shuffle_seed: Option<u64>,
     /// How many rounds of all its tests the run has.
     pub repeat: Option<u32>,
+    /// Which class of runs it is of: `low`, `normal` or `high`. Higher ones go first, but none waits for
+    /// ever: a run that has waited for `runner.priority_ageing_ms` goes before new ones of the next class.
+    #[schema(value_type = String, required = false, example = "normal")]
+    #[serde(skip_serializing_if = "Priority::is_default")]
+    pub priority: Priority,
+    /// What runs of the suite have in common of which the newest alone matters, such as a branch. Default:
+    /// the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Whether it cancels the older runs of the suite with the same group that wait or are under way.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub supersede: bool,
     /// The suite's version. Default: the newest upload.
     #[schema(value_type = Option<String>)]
     pub version: Option<Digest>,
@@ -418,6 +443,9 @@ impl From<RunBody> for RunRequest {
             parallelism: body.parallelism,
             shuffle_seed: body.shuffle_seed,
             repeat: body.repeat,
+            priority: body.priority,
+            group: body.group,
+            supersede: body.supersede,
         }
     }
 }
@@ -440,6 +468,9 @@ impl From<&RunRequest> for RunBody {
             shuffle_seed: request.shuffle_seed,
             repeat: request.repeat,
             shard: request.shard,
+            priority: request.priority,
+            group: request.group.clone(),
+            supersede: request.supersede,
         }
     }
 }
