@@ -17,6 +17,7 @@ mod plan;
 mod policy;
 mod protocol;
 mod queueing;
+mod retrying;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -43,6 +44,7 @@ pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, pla
 pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget, wrong_with_name};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use queueing::{Priority, Sharing, check_locks};
+pub use retrying::{OnFlaky, RETRIED, retried};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
 pub use schedule::{
     CatchUp, CatchUpMode, DueOutcome, DueRow, Ends, Overlap, Paused, Schedule, ScheduleSpec,

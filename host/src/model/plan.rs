@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, in_words};
 use super::{
-    Digest, Fixtures, Limits, Priority, Protocol, RunId, Shard, Sharing, SuiteId, SuiteVersion,
-    Tags, wrong_with_name,
+    Cause, Digest, Fixtures, Limits, OnFlaky, Priority, Protocol, RETRIED, RunId, Shard, Sharing,
+    SuiteId, SuiteVersion, Tags, wrong_with_name,
 };
 
 /// What somebody asked for. All of it is optional.
@@ -45,6 +45,16 @@ pub struct RunRequest {
     pub shuffle_seed: Option<u64>,
     /// How many rounds of all its tests the run has, between one setup and one teardown.
     pub repeat: Option<u32>,
+    /// After which causes of a failure a test is tried again. Default: after each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<Cause>,
+    /// How long further attempts and the waits before them may take in sum; none begins that would come
+    /// later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_budget_ms: Option<u64>,
+    /// What becomes of the run if a test passed only when it was tried again.
+    #[serde(skip_serializing_if = "OnFlaky::is_default")]
+    pub on_flaky: OnFlaky,
     /// Which class of runs it is of.
     #[serde(skip_serializing_if = "Priority::is_default")]
     pub priority: Priority,
@@ -268,6 +278,13 @@ pub enum PlanError {
         /// The bound.
         limit: u64,
     },
+    /// After this, nothing is tried again, or always.
+    #[error(
+        "retry_on: {} is no cause to choose: write some of {}",
+        .0.as_str(),
+        RETRIED.map(Cause::as_str).join(", ")
+    )]
+    NotRetried(Cause),
     /// It cannot be known what it supersedes.
     #[error("supersede needs to know which runs are meant: give a reference or a group")]
     NoGroup,
@@ -296,7 +313,7 @@ impl PlanError {
             Self::TooLong { field: "params", .. } => Some("runner.bounds.params_bytes"),
             Self::TooLong { .. } => Some("runner.bounds.text_bytes"),
             Self::OutOfRange { field, value, most, .. } if value > most => match *field {
-                "timeout_ms" => Some("runner.bounds.max_timeout_ms"),
+                "timeout_ms" | "retry_budget_ms" => Some("runner.bounds.max_timeout_ms"),
                 "max_attempts" => Some("runner.bounds.max_attempts"),
                 "parallelism" => Some("runner.bounds.max_parallelism"),
                 "repeat" => Some("runner.bounds.max_repeat"),
@@ -307,6 +324,7 @@ impl PlanError {
             | Self::Filter(_)
             | Self::NothingMatches(..)
             | Self::NoGroup
+            | Self::NotRetried(_)
             | Self::Params(_) => None,
         }
     }
@@ -383,6 +401,7 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
         ("max_attempts", request.max_attempts.map(u64::from), bounds.max_attempts.into()),
         ("parallelism", request.parallelism.map(u64::from), bounds.max_parallelism.into()),
         ("repeat", request.repeat.map(u64::from), bounds.max_repeat.into()),
+        ("retry_budget_ms", request.retry_budget_ms, bounds.max_timeout_ms),
     ];
     for (field, value, most) in ranges {
         value.map_or(Ok(()), |value| range(field, value, 1, most))?;
@@ -398,6 +417,9 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
     let texts = texts.into_iter().filter_map(|(field, text)| Some((field, text?)));
     for (field, text) in texts.chain(tags.map(|tag| ("tags", tag.as_str()))) {
         bounds.check_text(field, text)?;
+    }
+    if let Some(cause) = request.retry_on.iter().find(|cause| !RETRIED.contains(cause)) {
+        return Err(PlanError::NotRetried(*cause));
     }
     if request.supersede && request.group().is_none() {
         return Err(PlanError::NoGroup);

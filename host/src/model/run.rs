@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activity, Attempt, Attempts, ClearedAttempt, Clearing, Digest, EventKind, PlannedTest,
+    Activity, Attempt, Attempts, ClearedAttempt, Clearing, Digest, EventKind, OnFlaky, PlannedTest,
     RunEvent, RunId, RunSpec, SuiteId, TestStatus,
 };
 
@@ -135,6 +135,8 @@ pub struct Run {
     pub tests: Vec<Test>,
     /// Whether somebody asked to stop it.
     pub cancel_requested: bool,
+    /// How long attempts took that followed a failed one of the same round.
+    pub retried_ms: u64,
     /// Why it counts in no statistics, if somebody took it out as a whole.
     pub cleared: Option<Clearing>,
     /// The attempts that began and have not ended: stage, round, number.
@@ -220,6 +222,7 @@ impl Run {
             teardown: Attempts::keeping(usize::MAX),
             tests: spec.tests.iter().map(test).collect(),
             cancel_requested: false,
+            retried_ms: 0,
             cleared: None,
             under_way: Vec::new(),
             last_seq: 0,
@@ -362,7 +365,11 @@ impl Run {
             Stage::Teardown => self.teardown.push(attempt),
             Stage::Test(name) => {
                 if let Some(test) = self.test_mut(name) {
+                    let is_retry = test.attempts.round(attempt.round).tries > 0;
                     test.attempts.push(attempt);
+                    if is_retry {
+                        self.retried_ms = self.retried_ms.saturating_add(attempt.duration_ms);
+                    }
                 }
             }
         }
@@ -441,9 +448,23 @@ impl Run {
         } else if counts.cancelled > 0 {
             // Only the run's own deadline leaves tests undone without a request to cancel.
             RunStatus::Failed
+        } else if self.is_too_flaky(&counts) {
+            RunStatus::Failed
         } else {
             RunStatus::Passed
         }
+    }
+
+    fn is_too_flaky(&self, counts: &Counts) -> bool {
+        counts.flaky > 0 && self.spec.request.on_flaky == OnFlaky::Fail
+    }
+
+    /// Whether it fails for nothing else than that a test passed only when it was tried again.
+    pub fn failed_for_flakiness(&self) -> bool {
+        let counts = self.counts();
+        let setup_failed = self.setup.last_status() == Some(TestStatus::Failed);
+        let failed = counts.failed + counts.cancelled > 0 || setup_failed;
+        self.verdict() == RunStatus::Failed && !failed && self.is_too_flaky(&counts)
     }
 
     /// How long it was under way in all; none until it ended, and if it never started.

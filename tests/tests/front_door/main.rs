@@ -37,6 +37,7 @@ mod outcomes;
 mod programs;
 mod reports;
 mod results;
+mod retrying;
 mod schedules;
 mod sdk;
 mod settings;

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use super::{AttemptView, ClearingView, QueueView, schemas};
 use crate::model::{
-    Attempts, Counts, Digest, Name, Priority, Run, RunId, RunRequest, RunStatus, RunSummary, Shard,
-    SuiteId, Tags, Test, TestStatus, Wait,
+    Attempts, Cause, Counts, Digest, Name, OnFlaky, Priority, Run, RunId, RunRequest, RunStatus,
+    RunSummary, Shard, SuiteId, Tags, Test, TestStatus, Wait,
 };
 
 /// A suite and one of its versions.
@@ -348,6 +348,20 @@ pub struct RunBody {
     pub shuffle_seed: Option<u64>,
     /// How many rounds of all its tests the run has.
     pub repeat: Option<u32>,
+    /// After which causes of a failure a test is tried again: some of `assertion`, `panic`, `trap`, `exit`,
+    /// `timeout`, `fuel` and `memory`. Default: after each.
+    #[schema(value_type = Vec<String>, example = json!(["timeout"]))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<Cause>,
+    /// How long further attempts and the waits before them may take in sum. A further attempt begins only
+    /// if it begins within that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_budget_ms: Option<u64>,
+    /// What becomes of a run in which a test passed only when it was tried again, and none failed: `pass`
+    /// or `fail`.
+    #[schema(value_type = String, required = false, example = "pass")]
+    #[serde(skip_serializing_if = "OnFlaky::is_default")]
+    pub on_flaky: OnFlaky,
     /// Which class of runs it is of: `low`, `normal` or `high`. Higher ones go first, but none waits for
     /// ever: a run that has waited for `runner.priority_ageing_ms` goes before new ones of the next class.
     #[schema(value_type = String, required = false, example = "normal")]
@@ -443,6 +457,9 @@ impl From<RunBody> for RunRequest {
             parallelism: body.parallelism,
             shuffle_seed: body.shuffle_seed,
             repeat: body.repeat,
+            retry_on: body.retry_on,
+            retry_budget_ms: body.retry_budget_ms,
+            on_flaky: body.on_flaky,
             priority: body.priority,
             group: body.group,
             supersede: body.supersede,
@@ -468,6 +485,9 @@ impl From<&RunRequest> for RunBody {
             shuffle_seed: request.shuffle_seed,
             repeat: request.repeat,
             shard: request.shard,
+            retry_on: request.retry_on.clone(),
+            retry_budget_ms: request.retry_budget_ms,
+            on_flaky: request.on_flaky,
             priority: request.priority,
             group: request.group.clone(),
             supersede: request.supersede,
