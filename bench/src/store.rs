@@ -107,6 +107,7 @@ fn events(id: RunId, number: u64, suite: SuiteId) -> [EventKind; 4] {
             timeout_ms: None,
             max_attempts: 1,
             skip: Some("stored by the bench".into()),
+            mark: None,
         }],
         program: None,
         language: None,

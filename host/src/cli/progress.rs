@@ -14,7 +14,7 @@ use super::exit::is_worth_telling;
 use super::failures::write_output;
 use super::terminal::{Look, Style, safe_line};
 use crate::model::{
-    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, RunStatus, Shard, Stage,
+    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, RunStatus, Shard, Stage, Test,
     TestStatus,
 };
 
@@ -192,6 +192,20 @@ impl<W: Write> Progress<W> {
         Ok(())
     }
 
+    /// The tests that passed though somebody said that they need not.
+    fn show_those_that_pass_again(&mut self) -> io::Result<()> {
+        let Some(run) = &self.run else { return Ok(()) };
+        let passes = |test: &&Test| test.attempts.last_status() == Some(TestStatus::Passed);
+        let marked = run.tests.iter().filter(passes).filter_map(|test| {
+            let mark = test.mark.as_ref()?.in_words();
+            Some(format!("{}, which is {}", safe_line(&test.name), safe_line(&mark)))
+        });
+        for text in marked.collect::<Vec<_>>() {
+            self.line(Style::Notable, "Passes again", &text)?;
+        }
+        Ok(())
+    }
+
     /// The last lines: how many tests ended in which way, and which did not pass.
     pub(crate) fn summary(&mut self) -> io::Result<()> {
         self.erase()?;
@@ -224,6 +238,7 @@ impl<W: Write> Progress<W> {
         for (test, status, reason) in listed {
             self.show_verdict_line(&test, 0, status, reason.as_deref())?;
         }
+        self.show_those_that_pass_again()?;
         if let Some(seed) = seed {
             self.line(Style::Faint, "Shuffled", &format!("by seed {seed}"))?;
         }

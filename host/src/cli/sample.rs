@@ -24,6 +24,7 @@ pub(crate) fn events() -> Vec<RunEvent> {
         timeout_ms: None,
         max_attempts,
         skip: skip.map(Into::into),
+        mark: None,
     };
     let spec = RunSpec {
         id: RunId::from_bytes(RUN),

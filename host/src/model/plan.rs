@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, in_words};
 use super::{
-    Cause, Digest, Fixtures, Limits, OnFlaky, Priority, Protocol, RETRIED, RunId, Shard, Sharing,
-    SuiteId, SuiteVersion, Tags, wrong_with_name,
+    Cause, Digest, Fixtures, Limits, Mark, Marks, OnFlaky, Priority, Protocol, RETRIED, RunId,
+    Shard, Sharing, SuiteId, SuiteVersion, Tags, wrong_with_name,
 };
 
 /// What somebody asked for. All of it is optional.
@@ -227,6 +227,21 @@ pub struct PlannedTest {
     pub max_attempts: u32,
     /// If it is not to be run: why.
     pub skip: Option<String>,
+    /// What an operator said of it when the run was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+}
+
+impl RunSpec {
+    /// The run as what is said of its tests has it, as far as that holds.
+    pub fn marked(&mut self, marks: &Marks) {
+        for test in &mut self.tests {
+            if let Some(mark) = marks.get(&test.name).filter(|mark| mark.holds_at(self.created_at))
+            {
+                test.marked(mark);
+            }
+        }
+    }
 }
 
 impl PlannedTest {
@@ -363,6 +378,7 @@ pub fn plan(
                 timeout_ms: timeout.map(|ms| ms.min(limits.max_timeout_ms)),
                 max_attempts: attempts.clamp(1, bounds.max_attempts),
                 skip: chosen.reason_to_skip(test),
+                mark: None,
             }
         })
         .collect();

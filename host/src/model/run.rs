@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activity, Attempt, Attempts, ClearedAttempt, Clearing, Digest, EventKind, OnFlaky, PlannedTest,
-    RunEvent, RunId, RunSpec, SuiteId, TestStatus,
+    Activity, Attempt, Attempts, ClearedAttempt, Clearing, Digest, EventKind, Mark, MarkKind,
+    OnFlaky, PlannedTest, RunEvent, RunId, RunSpec, SuiteId, TestStatus,
 };
 
 /// The state of a run.
@@ -99,14 +99,22 @@ pub struct Test {
     pub reason: Option<String>,
     /// The attempts that ended.
     pub attempts: Attempts,
+    /// What an operator said of it when the run was accepted.
+    pub mark: Option<Mark>,
     /// In how many rounds it has its verdict.
     pub rounds_finished: u32,
 }
 
 impl Test {
-    /// Whether it passed after a failed attempt of the same round. Platform errors do not count.
+    /// Whether it passed after a failed attempt of the same round. Platform errors do not count, nor does
+    /// anything of a test that is muted.
     pub fn is_flaky(&self) -> bool {
-        self.status == TestStatus::Passed && self.attempts.has_failed()
+        self.status == TestStatus::Passed && self.attempts.has_failed() && !self.is(MarkKind::Muted)
+    }
+
+    /// Whether that was said of it when the run was accepted.
+    pub fn is(&self, kind: MarkKind) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.kind == kind)
     }
 }
 
@@ -209,6 +217,7 @@ impl Run {
             failed_hard: false,
             reason: None,
             attempts: Attempts::keeping(usize::MAX),
+            mark: planned.mark.clone(),
             rounds_finished: 0,
         };
         Self {
@@ -286,7 +295,10 @@ impl Run {
                     let earlier = test.status.is_terminal().then_some(test.status);
                     test.status = worst(earlier, *status);
                     test.reason.clone_from(reason);
-                    let asked = test.attempts.round(*round).soft;
+                    let of_round = test.attempts.round(*round);
+                    let is_expected = test.is(MarkKind::ExpectedToFail)
+                        && matches!(of_round.last, Some((TestStatus::Failed, _)));
+                    let asked = of_round.soft || is_expected;
                     test.failed_hard |= *status == TestStatus::Failed && !declared && !asked;
                     let failed = test.status == TestStatus::Failed;
                     test.soft = declared || (failed && !test.failed_hard);

@@ -12,6 +12,7 @@ pub(crate) fn spec(tests: &[&str]) -> RunSpec {
         timeout_ms: None,
         max_attempts: 3,
         skip: None,
+        mark: None,
     };
     RunSpec {
         id: RunId::new(),

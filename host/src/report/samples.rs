@@ -70,6 +70,7 @@ fn spec() -> RunSpec {
         timeout_ms: None,
         max_attempts: 2,
         skip: None,
+        mark: None,
     };
     RunSpec {
         id: RunId::from_bytes([7; 16]),

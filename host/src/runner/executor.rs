@@ -221,6 +221,9 @@ impl<S: Sink> Execution<'_, S> {
                 verdict => verdict,
             };
             if let Some((status, message)) = verdict {
+                if let (status, Some(why)) = test.verdict(status) {
+                    return self.finish_test(test.name, round, status, Some(why)).await;
+                }
                 let reason = match status {
                     TestStatus::Skipped => message,
                     TestStatus::Failed => self.why_no_more(&test, &so_far),
@@ -247,9 +250,10 @@ impl<S: Sink> Execution<'_, S> {
                 || !self.is_tried_again(&test, &so_far)
                 || self.is_late())
         {
-            let reason =
-                message.filter(|_| status != TestStatus::Failed && status != TestStatus::Passed);
-            self.finish_test(test.name, round, status, reason).await;
+            let (verdict, why) = test.verdict(status);
+            let has_reason = status != TestStatus::Failed && status != TestStatus::Passed;
+            let reason = why.or(message.filter(|_| has_reason));
+            self.finish_test(test.name, round, verdict, reason).await;
         }
     }
 

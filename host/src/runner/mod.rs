@@ -317,6 +317,7 @@ impl Runner {
         spec.number = storage.next_run_number(&suite)?;
         spec.fixtures = storage.fixtures(&suite, &spec.version)?;
         spec.sharing = Sharing::of(&version.description, &policy);
+        spec.marked(&storage.marks(&suite)?);
         let waiting = self.shared.waiting(&spec, spec.created_at, Some(slot));
         let queued = EventKind::RunQueued { spec: Box::new(spec) };
         let runner = self.clone();

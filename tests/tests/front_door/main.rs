@@ -31,6 +31,7 @@ mod leaving;
 mod lifecycle;
 mod limits;
 mod long_runs;
+mod marks;
 mod network;
 mod openapi;
 mod outcomes;

@@ -7,6 +7,7 @@
 mod attempt;
 mod cleared;
 mod event;
+mod mark;
 mod policy;
 mod queue;
 mod run;
@@ -21,6 +22,7 @@ pub use attempt::{
 };
 pub use cleared::{ClearedAttemptView, ClearingView};
 pub use event::{EventBody, EventView, StageView};
+pub use mark::{LastRunView, MarkBody, MarkView, MarkedView};
 pub use policy::PolicyView;
 pub use queue::{QueueView, WaitsForView};
 pub use run::{

@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttemptView, ClearingView, QueueView, schemas};
+use super::{AttemptView, ClearingView, MarkView, QueueView, schemas};
 use crate::model::{
     Attempts, Cause, Counts, Digest, Name, OnFlaky, Priority, Run, RunId, RunRequest, RunStatus,
     RunSummary, Shard, SuiteId, Tags, Test, TestStatus, Wait,
@@ -223,6 +223,10 @@ pub struct TestView {
     pub flaky: bool,
     /// Why it was skipped or cancelled.
     pub reason: Option<String>,
+    /// What an operator said of it when the run was accepted: that it is muted, disabled or expected to
+    /// fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<MarkView>,
     /// Why its attempts count in no statistics, if somebody took all of them out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleared: Option<ClearingView>,
@@ -250,6 +254,7 @@ impl TestView {
             soft: test.soft,
             flaky: test.is_flaky(),
             reason: test.reason.clone(),
+            mark: test.mark.as_ref().map(Into::into),
             cleared: test.attempts.clearing_of_all().map(Into::into),
             attempts: Vec::new(),
             attempts_total: test.attempts.total(),
