@@ -58,6 +58,12 @@ pub struct RunRequest {
     /// Which class of runs it is of.
     #[serde(skip_serializing_if = "Priority::is_default")]
     pub priority: Priority,
+    /// Suites that must have passed for the same reference before it begins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<SuiteId>,
+    /// How long it waits for them at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs_within_ms: Option<u64>,
     /// What runs of the suite have in common of which the newest alone matters. Default: the reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
@@ -133,6 +139,9 @@ pub struct RunBounds {
     pub max_retry_wait_ms: u64,
     /// How many tests of one run may run at the same time at most: 64.
     pub max_parallelism: u32,
+    /// How long a run may wait for suites that it needs, and does if it does not say: 24 hours. It is
+    /// cancelled then.
+    pub max_needs_wait_ms: u64,
     /// The most rounds of a run: 1,000.
     pub max_repeat: u32,
     /// The most attempts that one run may come to, retries included: tests times attempts times rounds.
@@ -155,6 +164,7 @@ impl Default for RunBounds {
             max_attempts: 10,
             max_retry_wait_ms: 600_000,
             max_parallelism: 64,
+            max_needs_wait_ms: 86_400_000,
             max_repeat: 1_000,
             max_planned_attempts: 200_000,
             params_bytes: 64 << 10,
@@ -300,6 +310,9 @@ pub enum PlanError {
         RETRIED.map(Cause::as_str).join(", ")
     )]
     NotRetried(Cause),
+    /// What it needs cannot be.
+    #[error("needs: {0}")]
+    Needs(String),
     /// It cannot be known what it supersedes.
     #[error("supersede needs to know which runs are meant: give a reference or a group")]
     NoGroup,
@@ -332,6 +345,7 @@ impl PlanError {
                 "max_attempts" => Some("runner.bounds.max_attempts"),
                 "parallelism" => Some("runner.bounds.max_parallelism"),
                 "repeat" => Some("runner.bounds.max_repeat"),
+                "needs_within_ms" => Some("runner.bounds.max_needs_wait_ms"),
                 "retry_wait" => Some("runner.bounds.max_retry_wait_ms"),
                 _ => None,
             },
@@ -339,6 +353,7 @@ impl PlanError {
             | Self::Filter(_)
             | Self::NothingMatches(..)
             | Self::NoGroup
+            | Self::Needs(_)
             | Self::NotRetried(_)
             | Self::Params(_) => None,
         }
@@ -357,6 +372,7 @@ pub fn plan(
     created_at: Timestamp,
 ) -> Result<RunSpec, PlanError> {
     check(&request, bounds, limits)?;
+    check_needs(&request, &version.suite)?;
     let described = &version.description;
     let chosen = Choice::of(&request)?;
     if !described.tests.iter().any(|test| chosen.takes(test)) {
@@ -417,6 +433,7 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
         ("max_attempts", request.max_attempts.map(u64::from), bounds.max_attempts.into()),
         ("parallelism", request.parallelism.map(u64::from), bounds.max_parallelism.into()),
         ("repeat", request.repeat.map(u64::from), bounds.max_repeat.into()),
+        ("needs_within_ms", request.needs_within_ms, bounds.max_needs_wait_ms),
         ("retry_budget_ms", request.retry_budget_ms, bounds.max_timeout_ms),
     ];
     for (field, value, most) in ranges {
@@ -450,6 +467,22 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
     }
     let params = request.params.iter().map(|(name, value)| name.len() + value.len()).sum();
     long("params", params, bounds.params_bytes)
+}
+
+/// The most suites that a run may need: a part of the contract, as each is looked up whenever one of them ends.
+const MAX_NEEDS: usize = 16;
+
+fn check_needs(request: &RunRequest, suite: &SuiteId) -> Result<(), PlanError> {
+    let wrong = |text: &str| Err(PlanError::Needs(text.into()));
+    match &request.needs {
+        needs if needs.is_empty() => Ok(()),
+        needs if needs.len() > MAX_NEEDS => wrong("a run can need 16 suites at most"),
+        needs if needs.contains(suite) => wrong("a suite cannot need itself"),
+        _ if request.reference.is_none() => {
+            wrong("give the reference for which the suites must have passed")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn range(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), PlanError> {

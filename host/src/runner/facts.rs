@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Shared;
+use super::needs::Needs;
 use super::queue::{Facts, Slot, Waiting};
-use crate::model::{Run, RunSpec, RunStatus};
+use crate::model::{Run, RunRequest, RunSpec, RunStatus};
 
 impl Shared {
     /// A run that comes into the queue now.
@@ -19,6 +20,7 @@ impl Shared {
             group: spec.request.group().map(Into::into),
             // One that is tried again was overtaken long ago, or has overtaken.
             supersedes: spec.request.supersede && at == spec.created_at,
+            needs: self.needs(spec, at),
             place: spec.request.priority.place(at, self.settings.priority_ageing_ms),
         };
         Waiting { facts, since: Instant::now(), slot }
@@ -31,6 +33,21 @@ impl Shared {
         if run.status == RunStatus::Running {
             waiting.facts.place = Timestamp::MIN;
         }
+        if run.started_at.is_some() {
+            waiting.facts.needs = None;
+        }
         waiting
+    }
+
+    fn needs(&self, spec: &RunSpec, at: Timestamp) -> Option<Needs> {
+        let RunRequest { needs: suites, reference, needs_within_ms, .. } = &spec.request;
+        // What began once does not look again.
+        if suites.is_empty() || at != spec.created_at {
+            return None;
+        }
+        let within = needs_within_ms.unwrap_or(self.settings.bounds.max_needs_wait_ms);
+        let within = SignedDuration::from_millis(i64::try_from(within).unwrap_or(i64::MAX));
+        let until = at.saturating_add(within).unwrap_or(Timestamp::MAX);
+        Some(Needs { suites: suites.clone(), reference: reference.clone()?, until })
     }
 }

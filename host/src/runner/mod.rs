@@ -3,7 +3,7 @@
 //! [`Runner`] is the one way in, for HTTP, the command line and schedules alike. It stores a run,
 //! hands it to the [`dispatcher`], which alone decides what runs when, and that to an [`executor`],
 //! which alone knows in what order things happen inside a run. Who waits and who runs is in the
-//! [`roster`]. What happens leaves the executor as
+//! [`roster`], in which order and for what they wait in the [`queue`] and in [`needs`]. What happens leaves the executor as
 //! events through a [`sink`]; whoever watches gets them from the [`hub`], after they are stored.
 
 mod cancel;
@@ -14,6 +14,7 @@ mod facts;
 mod fixtures;
 mod headless;
 mod hub;
+mod needs;
 mod queue;
 mod roster;
 mod sink;

@@ -12,6 +12,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::needs::Needs;
 use crate::model::{RunId, Sharing, SuiteId};
 
 /// A place in the queue, given back when the run starts or is taken out.
@@ -32,6 +33,8 @@ pub(super) struct Facts {
     pub(super) group: Option<String>,
     /// Whether the older ones of these are to be cancelled.
     pub(super) supersedes: bool,
+    /// What must have happened before it begins.
+    pub(super) needs: Option<Needs>,
 }
 
 impl Facts {
@@ -70,6 +73,20 @@ pub enum WaitsFor {
         /// How many.
         limit: usize,
     },
+    /// A suite that it needs has not passed yet.
+    Needed {
+        /// Which.
+        suite: SuiteId,
+        /// Its run that may, if there is one.
+        run: Option<RunId>,
+    },
+    /// A suite that it needs did not pass.
+    Blocked {
+        /// Which.
+        suite: SuiteId,
+        /// In which run.
+        run: RunId,
+    },
     /// Others come before it.
     Turn,
 }
@@ -86,6 +103,15 @@ impl fmt::Display for WaitsFor {
             Self::Server { limit } => {
                 write!(f, "an end of one of the {limit} runs that may be under way")
             }
+            Self::Needed { suite, run: Some(run) } => {
+                write!(f, "the suite {suite} to pass, whose run {run} has not ended")
+            }
+            Self::Needed { suite, run: None } => {
+                write!(f, "the suite {suite} to pass, which has no run for this reference")
+            }
+            Self::Blocked { suite, run } => {
+                write!(f, "the suite {suite} to pass, which did not in the run {run}")
+            }
             Self::Turn => f.write_str("its turn"),
         }
     }
@@ -94,8 +120,8 @@ impl fmt::Display for WaitsFor {
 /// How a run stands in the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Its place, from 1, among all that wait.
-    pub place: usize,
+    /// Its place, from 1, among all that wait for an executor; none if it lacks something that it needs.
+    pub place: Option<usize>,
     /// What it waits for.
     pub waits_for: Vec<WaitsFor>,
 }
@@ -218,7 +244,7 @@ impl Queue {
         if waits_for.is_empty() {
             waits_for.push(WaitsFor::Turn);
         }
-        Some(Standing { place, waits_for })
+        Some(Standing { place: Some(place), waits_for })
     }
 
     /// The first run before `order` that waits for the lock too.
@@ -257,6 +283,7 @@ mod tests {
             number: 1,
             group: None,
             supersedes: false,
+            needs: None,
         }
     }
 
@@ -296,7 +323,7 @@ mod tests {
         let held = Held::by([&first].into_iter());
         let standing = queue.standing(second.run, &held, None).unwrap();
         let by = WaitsFor::Lock { lock: "staging".into(), run: first.run };
-        assert_eq!(standing, Standing { place: 1, waits_for: vec![by] });
+        assert_eq!(standing, Standing { place: Some(1), waits_for: vec![by] });
         assert_eq!(next(&mut queue, &[&first]), Some(other.run));
         assert_eq!(next(&mut queue, &[&first]), None);
         assert_eq!(next(&mut queue, &[]), Some(second.run));
@@ -314,7 +341,7 @@ mod tests {
         let standing = queue.standing(late.run, &held, Some(1)).unwrap();
         let by = WaitsFor::Lock { lock: "b".into(), run: both.run };
         assert_eq!(standing.waits_for, [by, WaitsFor::Server { limit: 1 }]);
-        assert_eq!(standing.place, 2);
+        assert_eq!(standing.place, Some(2));
         assert_eq!(next(&mut queue, &[]), Some(both.run));
         assert_eq!(next(&mut queue, &[&both, &b]), None);
         assert_eq!(next(&mut queue, &[]), Some(late.run));

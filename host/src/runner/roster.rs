@@ -7,8 +7,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::needs::{self, Needs};
 use super::queue::{Facts, Held, Queue, Standing, Waiting};
-use crate::model::RunId;
+use crate::model::{RunId, SuiteId};
 
 /// A run's turn: a retried run has a further one, and may begin it before the end of the last is heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ struct Running {
 /// Where every run stands that has not ended.
 pub(super) struct Roster {
     queue: Queue,
+    /// Those that lack what they need.
+    held: needs::Lacking,
     running: HashMap<RunId, Running>,
     /// Stopped while they waited, to be ended without an executor.
     stopped: VecDeque<Facts>,
@@ -50,7 +53,8 @@ impl Roster {
         let mut queue = Queue::default();
         waiting.into_iter().for_each(|waiting| queue.push(waiting));
         let (running, ending) = (HashMap::new(), HashMap::new());
-        Self { queue, running, stopped: VecDeque::new(), ending, turns: 0 }
+        let held = needs::Lacking::default();
+        Self { queue, held, running, stopped: VecDeque::new(), ending, turns: 0 }
     }
 
     /// A run waits for its turn.
@@ -58,11 +62,34 @@ impl Roster {
         self.queue.push(waiting);
     }
 
+    /// A run waits until what it needs is there.
+    pub(super) fn hold(&mut self, waiting: Waiting) {
+        self.held.keep(waiting);
+    }
+
+    /// A run has waited enough, and is to be stopped: nobody looks at its time again.
+    pub(super) fn has_waited_enough(&mut self, run: RunId) {
+        self.held.forget_end(run);
+    }
+
+    /// Those that lack what they need.
+    pub(super) fn held(&self) -> &needs::Lacking {
+        &self.held
+    }
+
+    /// A run of this suite changed how it stands: runs that waited for it wait for their turn, as far as what
+    /// they need is there.
+    pub(super) fn free(&mut self, suite: &SuiteId, is_there: impl Fn(&Needs) -> bool) {
+        for waiting in self.held.freed(suite, is_there) {
+            self.queue.push(waiting);
+        }
+    }
+
     /// A run is to stop. One that waits has nothing to wait for any more, and frees its place.
     pub(super) fn cancel(&mut self, run: RunId) {
         // The queue first: a run that is retried may wait for its next turn before the end of the last
         // is heard.
-        if let Some(waiting) = self.queue.remove(run) {
+        if let Some(waiting) = self.queue.remove(run).or_else(|| self.held.remove(run)) {
             self.stopped.push_back(waiting.facts);
         } else if let Some(running) = self.running.get(&run) {
             running.cancel.cancel();
@@ -83,11 +110,10 @@ impl Roster {
         Some(Start { run, since, turn, cancel })
     }
 
-    /// A run's turn is over.
-    pub(super) fn ended(&mut self, run: RunId, turn: Turn) {
-        if self.running.get(&run).is_some_and(|running| running.turn == turn) {
-            self.running.remove(&run);
-        }
+    /// A run's turn is over. Gives its suite, if it was not heard of before.
+    pub(super) fn ended(&mut self, run: RunId, turn: Turn) -> Option<SuiteId> {
+        let is_its = self.running.get(&run).is_some_and(|running| running.turn == turn);
+        if is_its { self.running.remove(&run).map(|running| running.facts.suite) } else { None }
     }
 
     /// The next run to end without an executor.
@@ -102,12 +128,15 @@ impl Roster {
     }
 
     /// A run that was to be ended without an executor is; or it needs one all the same, to clean up after
-    /// an earlier process, and is the next to have it.
-    pub(super) fn ended_in_queue(&mut self, run: RunId, needs_executor: bool) {
-        if let Some(facts) = self.ending.remove(&run).filter(|_| needs_executor) {
-            let facts = Facts { place: Timestamp::MIN, ..facts };
-            self.queue.push(Waiting { facts, since: Instant::now(), slot: None });
+    /// an earlier process, and is the next to have it. Gives the suite of one that has ended.
+    pub(super) fn ended_in_queue(&mut self, run: RunId, needs_executor: bool) -> Option<SuiteId> {
+        let facts = self.ending.remove(&run)?;
+        if !needs_executor {
+            return Some(facts.suite);
         }
+        let facts = Facts { place: Timestamp::MIN, ..facts };
+        self.queue.push(Waiting { facts, since: Instant::now(), slot: None });
+        None
     }
 
     /// Whether nothing is under way.
@@ -118,7 +147,7 @@ impl Roster {
     /// The runs that wait or are under way and that a newer one makes pointless.
     pub(super) fn made_pointless_by(&self, newer: &Facts) -> Vec<RunId> {
         let running = self.running.values().map(|running| &running.facts);
-        let all = running.chain(self.queue.facts());
+        let all = running.chain(self.queue.facts()).chain(self.held.facts());
         all.filter(|facts| newer.makes_pointless(facts)).map(|facts| facts.run).collect()
     }
 
@@ -127,13 +156,15 @@ impl Roster {
         let running = self.running.values().map(|running| &running.facts);
         let newer = running
             .chain(self.queue.facts())
+            .chain(self.held.facts())
             .filter(|facts| older.supersedes && facts.makes_pointless(older));
         newer.max_by_key(|facts| facts.number).cloned()
     }
 
     /// Those that wait and make others pointless.
     pub(super) fn that_supersede(&self) -> Vec<Facts> {
-        self.queue.facts().filter(|facts| facts.supersedes).cloned().collect()
+        let all = self.queue.facts().chain(self.held.facts());
+        all.filter(|facts| facts.supersedes).cloned().collect()
     }
 
     /// How a run stands in the queue, where `most` may be under way; none if it does not wait.
@@ -145,7 +176,7 @@ impl Roster {
 
     /// How many wait, and how many are under way.
     pub(super) fn load(&self) -> (usize, usize) {
-        (self.queue.len(), self.running.len())
+        (self.queue.len() + self.held.len(), self.running.len())
     }
 }
 
@@ -167,6 +198,7 @@ mod tests {
             number: 1,
             group: None,
             supersedes: false,
+            needs: None,
         };
         Waiting { facts, since: Instant::now(), slot: None }
     }

@@ -32,6 +32,7 @@ mod lifecycle;
 mod limits;
 mod long_runs;
 mod marks;
+mod needs;
 mod network;
 mod openapi;
 mod outcomes;

@@ -11,7 +11,7 @@ async fn a_test_is_tried_again_only_after_the_causes_that_are_named() {
     let server = Server::start().await;
     let client = server.client();
     client.upload_guest("flaky").await;
-    let request = json!({"filter": "^(assertion|timeout)$", "retry_on": ["timeout"]});
+    let request = json!({"filter": "^(assertion|timeout)$", "retry_on": ["timeout"], "test_timeout_ms": 2_000});
     let run = client.run("flaky", &request).await;
     let failed = test(&run, "assertion");
     assert_eq!((&failed["status"], &failed["attempts_total"]), (&json!("failed"), &json!(1)));
@@ -29,10 +29,10 @@ async fn a_test_is_tried_again_only_after_the_causes_that_are_named() {
 #[tokio::test]
 async fn no_further_attempt_begins_when_the_time_for_retries_is_used_up() {
     let line = format!(
-        "test {} ^timeout$ --param failures=2 --retry-budget 100ms --color never",
+        "test {} ^timeout$ --param failures=2 --test-timeout 1s --retry-budget 100ms --color never",
         file("flaky")
     );
-    // The second attempt takes 200 ms, and there would be a third.
+    // The second attempt takes a second, and there would be a third.
     let told = handoff(&line).run().await.expect(100);
     assert_says(&told, &["TRY 1", "1 failed"]);
     assert!(!told.contains("TRY 2"), "{told}");

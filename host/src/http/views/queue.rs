@@ -9,8 +9,8 @@ use crate::runner::{Standing, WaitsFor};
 /// How a run stands in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueueView {
-    /// Its place, from 1, among all runs that wait.
-    pub place: u64,
+    /// Its place, from 1, among all runs that wait for an executor; null if it lacks something that it needs.
+    pub place: Option<u64>,
     /// What it waits for.
     pub waits_for: Vec<WaitsForView>,
 }
@@ -18,7 +18,7 @@ pub struct QueueView {
 /// Something that a run waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitsForView {
-    /// `lock`, `suite`, `server` or `turn`.
+    /// `lock`, `suite`, `server`, `turn`, or of what it needs: `needed` or `blocked`.
     #[schema(example = "lock")]
     pub kind: String,
     /// The same for people.
@@ -32,7 +32,7 @@ pub struct WaitsForView {
 impl From<&Standing> for QueueView {
     fn from(standing: &Standing) -> Self {
         let waits_for = standing.waits_for.iter().map(Into::into).collect();
-        Self { place: standing.place as u64, waits_for }
+        Self { place: standing.place.map(|place| place as u64), waits_for }
     }
 }
 
@@ -42,6 +42,8 @@ impl From<&WaitsFor> for WaitsForView {
             WaitsFor::Lock { run, .. } => ("lock", Some(*run)),
             WaitsFor::Suite { .. } => ("suite", None),
             WaitsFor::Server { .. } => ("server", None),
+            WaitsFor::Needed { run, .. } => ("needed", *run),
+            WaitsFor::Blocked { run, .. } => ("blocked", Some(*run)),
             WaitsFor::Turn => ("turn", None),
         };
         Self { kind: kind.into(), text: what.to_string(), run }

@@ -372,6 +372,14 @@ pub struct RunBody {
     #[schema(value_type = String, required = false, example = "normal")]
     #[serde(skip_serializing_if = "Priority::is_default")]
     pub priority: Priority,
+    /// Suites, as `namespace/name`, that must have passed for the same reference before it begins. What
+    /// counts is the newest run of each that was neither cancelled nor cleared.
+    #[schema(value_type = Vec<String>, example = json!(["default/smoke"]))]
+    #[serde(deserialize_with = "suites", skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<SuiteId>,
+    /// How long it waits for them at most; then it is cancelled. Default: `runner.bounds.max_needs_wait_ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs_within_ms: Option<u64>,
     /// What runs of the suite have in common of which the newest alone matters, such as a branch. Default:
     /// the reference.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -429,6 +437,22 @@ impl From<TagsBody> for Tags {
     }
 }
 
+/// Reads names of suites, whole or in parts.
+fn suites<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SuiteId>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected the names of suites, as `namespace/name`")]
+    enum Written {
+        Text(String),
+        Parts(SuiteId),
+    }
+    let written = Vec::<Written>::deserialize(from)?.into_iter();
+    let read = written.map(|suite| match suite {
+        Written::Text(text) => text.parse().map_err(D::Error::custom),
+        Written::Parts(suite) => Ok(suite),
+    });
+    read.collect()
+}
+
 /// Reads a wait, and tells its forms if it has none of them.
 fn wait<'de, D: Deserializer<'de>>(from: D) -> Result<Wait, D::Error> {
     let value = serde_json::Value::deserialize(from)?;
@@ -465,6 +489,8 @@ impl From<RunBody> for RunRequest {
             retry_on: body.retry_on,
             retry_budget_ms: body.retry_budget_ms,
             on_flaky: body.on_flaky,
+            needs: body.needs,
+            needs_within_ms: body.needs_within_ms,
             priority: body.priority,
             group: body.group,
             supersede: body.supersede,
@@ -493,6 +519,8 @@ impl From<&RunRequest> for RunBody {
             retry_on: request.retry_on.clone(),
             retry_budget_ms: request.retry_budget_ms,
             on_flaky: request.on_flaky,
+            needs: request.needs.clone(),
+            needs_within_ms: request.needs_within_ms,
             priority: request.priority,
             group: request.group.clone(),
             supersede: request.supersede,
