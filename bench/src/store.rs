@@ -107,10 +107,12 @@ fn events(id: RunId, number: u64, suite: SuiteId) -> [EventKind; 4] {
             timeout_ms: None,
             max_attempts: 1,
             skip: Some("stored by the bench".into()),
+            mark: None,
         }],
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     };
     let status = if number % 20 < 10 { RunStatus::Passed } else { RunStatus::Failed };
     let test = "a test".to_owned();

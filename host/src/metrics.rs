@@ -363,6 +363,7 @@ mod tests {
             program: None,
             language: None,
             fixtures: None,
+            sharing: Default::default(),
         })
     }
 

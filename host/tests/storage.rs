@@ -42,6 +42,7 @@ fn spec(number: u64) -> RunSpec {
         timeout_ms: None,
         max_attempts: 1,
         skip: None,
+        mark: None,
     };
     RunSpec {
         id: RunId::new(),
@@ -57,6 +58,7 @@ fn spec(number: u64) -> RunSpec {
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     }
 }
 

@@ -17,6 +17,7 @@ mod github;
 mod health;
 mod inspect;
 mod logs;
+mod marks;
 mod new;
 mod policy;
 mod progress;
@@ -38,6 +39,7 @@ mod terminal;
 mod test;
 mod told;
 mod triggers;
+mod turn;
 mod upload;
 mod watch;
 
@@ -108,6 +110,9 @@ enum Command {
     /// Show or set what a suite may do
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Mute or disable tests, or expect them to fail
+    #[command(subcommand)]
+    Marks(marks::MarksCommand),
     /// Show what a component exports and imports, and what it could reach
     Inspect(inspect::InspectArgs),
     /// Make a new suite that builds and runs
@@ -237,6 +242,7 @@ impl Command {
             Self::Clear(args) => args.run(surroundings).await,
             Self::Suites(args) => args.run(surroundings).await,
             Self::Policy(command) => command.run(surroundings).await,
+            Self::Marks(command) => command.run(surroundings).await,
             Self::Inspect(args) => args.run(surroundings).await,
             Self::New(args) => args.run(surroundings),
             Self::Config(args) => args.run(surroundings),

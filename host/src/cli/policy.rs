@@ -34,6 +34,13 @@ pub(super) struct SetArgs {
     suite: SuiteId,
     #[command(flatten)]
     policy: PolicyArgs,
+    /// What no two runs on the server may use at the same time, such as an environment; may be given more
+    /// than once
+    #[arg(long = "lock", value_name = "NAME")]
+    locks: Vec<String>,
+    /// How many runs of the suite may be under way at the same time
+    #[arg(long, value_name = "N")]
+    concurrent_runs: Option<u32>,
     /// Add to what the suite is granted already
     #[arg(long)]
     add: bool,
@@ -57,12 +64,16 @@ impl PolicyCommand {
 
 impl SetArgs {
     async fn run(self, surroundings: &Surroundings) -> Result<Value, Failure> {
-        if self.nothing != self.policy.is_empty() {
+        let is_free = self.locks.is_empty() && self.concurrent_runs.is_none();
+        if self.nothing != (self.policy.is_empty() && is_free) {
             let told = "say what to grant, or --nothing to grant nothing, and not both";
             return Err(Failure::told(Exit::Usage, told));
         }
         let client = Client::new(&self.server)?;
-        let mut policy = json!(self.policy.policy(&surroundings.environment)?);
+        let mut policy = self.policy.policy(&surroundings.environment)?;
+        policy.locks.extend(self.locks.iter().cloned());
+        policy.concurrent_runs = self.concurrent_runs.or(policy.concurrent_runs);
+        let mut policy = json!(policy);
         if self.add {
             let mut sum = read(&client, &self.suite).await?;
             add(&mut sum, policy);

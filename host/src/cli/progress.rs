@@ -14,7 +14,8 @@ use super::exit::is_worth_telling;
 use super::failures::write_output;
 use super::terminal::{Look, Style, safe_line};
 use crate::model::{
-    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, Shard, Stage, TestStatus,
+    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, RunStatus, Shard, Stage, Test,
+    TestStatus,
 };
 
 /// After how long, and how often from then on, a test that is still running is told of.
@@ -150,6 +151,18 @@ impl<W: Write> Progress<W> {
         self.draw(now)
     }
 
+    /// Whether the run waits to be started.
+    pub(crate) fn waits(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.status == RunStatus::Queued)
+    }
+
+    /// Tells what the run waits for.
+    pub(crate) fn waiting(&mut self, text: &str, now: Instant) -> io::Result<()> {
+        self.erase()?;
+        self.line(Style::Notable, "Waiting", text)?;
+        self.draw(now)
+    }
+
     /// Lets time pass: tells of what takes long, and redraws the progress line.
     pub(crate) fn tick(&mut self, now: Instant) -> io::Result<()> {
         let mut slow = Vec::new();
@@ -179,14 +192,27 @@ impl<W: Write> Progress<W> {
         Ok(())
     }
 
+    /// The tests that passed though somebody said that they need not.
+    fn show_those_that_pass_again(&mut self) -> io::Result<()> {
+        let Some(run) = &self.run else { return Ok(()) };
+        let passes = |test: &&Test| test.attempts.last_status() == Some(TestStatus::Passed);
+        let marked = run.tests.iter().filter(passes).filter_map(|test| {
+            let mark = test.mark.as_ref()?.in_words();
+            Some(format!("{}, which is {}", safe_line(&test.name), safe_line(&mark)))
+        });
+        for text in marked.collect::<Vec<_>>() {
+            self.line(Style::Notable, "Passes again", &text)?;
+        }
+        Ok(())
+    }
+
     /// The last lines: how many tests ended in which way, and which did not pass.
     pub(crate) fn summary(&mut self) -> io::Result<()> {
         self.erase()?;
         let Some(run) = &self.run else { return Ok(()) };
         let took = run.duration_ms();
         let counts = run.counts();
-        let style =
-            if run.status == crate::model::RunStatus::Passed { Style::Good } else { Style::Bad };
+        let style = if run.status == RunStatus::Passed { Style::Good } else { Style::Bad };
         let label = self.look.paint(style, &format!("{:>12}", "Summary"));
         let told = self.counts(&counts);
         let message = run.message.as_deref().map(|text| format!("; {}", safe_line(text)));
@@ -212,6 +238,7 @@ impl<W: Write> Progress<W> {
         for (test, status, reason) in listed {
             self.show_verdict_line(&test, 0, status, reason.as_deref())?;
         }
+        self.show_those_that_pass_again()?;
         if let Some(seed) = seed {
             self.line(Style::Faint, "Shuffled", &format!("by seed {seed}"))?;
         }

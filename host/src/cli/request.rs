@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::exit::{Exit, Failure, FailureLimit};
 use crate::config::{Environment, read_policy};
-use crate::model::{HostPattern, Policy, RunRequest, Shard, Tags, TcpTarget, Wait};
+use crate::model::{
+    Cause, HostPattern, OnFlaky, Policy, RunRequest, Shard, Tags, TcpTarget, Wait, retried,
+};
 
 /// Which tests run, and how.
 #[derive(Args, Clone, Debug, Default)]
@@ -49,6 +51,15 @@ pub(crate) struct RequestArgs {
     /// How long to wait before a further attempt; `100ms..10s` doubles it each time
     #[arg(long, value_name = "TIME[..MAX]", value_parser = wait, help_heading = "Execution")]
     retry_wait: Option<Wait>,
+    /// Try a test again only after a failure of this cause, such as timeout; may be given more than once
+    #[arg(long, value_name = "CAUSE", value_parser = retried, help_heading = "Execution")]
+    retry_on: Vec<Cause>,
+    /// How long further attempts and the waits before them may take in sum
+    #[arg(long, value_name = "TIME", value_parser = milliseconds, help_heading = "Execution")]
+    retry_budget: Option<u64>,
+    /// What becomes of the run if a test passed only when it was tried again: pass or fail
+    #[arg(long, value_name = "VERDICT", help_heading = "Execution")]
+    on_flaky: Option<OnFlaky>,
     /// How many tests may run at the same time
     #[arg(long, short = 'j', value_name = "N", help_heading = "Execution")]
     parallelism: Option<u32>,
@@ -95,6 +106,10 @@ impl RequestArgs {
             parallelism: self.parallelism,
             shuffle_seed: self.shuffle.map(|given| given.unwrap_or_else(seed)),
             repeat: self.repeat,
+            retry_on: self.retry_on.clone(),
+            retry_budget_ms: self.retry_budget,
+            on_flaky: self.on_flaky.unwrap_or_default(),
+            ..RunRequest::default()
         }
     }
 

@@ -13,6 +13,7 @@ use super::progress::{Facts, Progress};
 use super::reports::ReportOrder;
 use super::request::{RequestArgs, body, duration};
 use super::signals::Interrupts;
+use super::turn::TurnArgs;
 use super::watch::Watch;
 use super::{Output, Surroundings};
 use crate::http::views::RunSummaryView;
@@ -31,6 +32,8 @@ pub(super) struct RunArgs {
     also: Vec<SuiteId>,
     #[command(flatten)]
     request: RequestArgs,
+    #[command(flatten)]
+    turn: TurnArgs,
     /// The version, in place of the newest upload
     #[arg(long, value_name = "sha256:…")]
     version: Option<Digest>,
@@ -83,6 +86,7 @@ impl RunArgs {
     ) -> Result<Exit, Failure> {
         let mut request = self.request.request();
         request.version = self.version;
+        self.turn.apply(&mut request);
         request.initiated_by = surroundings.user().map(Into::into);
         let (namespace, name) = (suite.namespace.as_str(), suite.name.as_str());
         let (path, body) = (["suites", namespace, name, "runs"], body(&request));

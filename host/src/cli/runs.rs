@@ -90,6 +90,9 @@ impl RunsArgs {
         for test in tests.as_array().into_iter().flatten() {
             let text = |name: &str| safe_line(test[name].as_str().unwrap_or_default()).into_owned();
             let flaky = if test["flaky"] == true { " (flaky)" } else { "" };
+            let mark = test["mark"]["kind"].as_str().filter(|kind| *kind != "disabled");
+            let mark = mark.map(|kind| format!(" ({})", safe_line(&kind.replace('_', " "))));
+            let mark = mark.unwrap_or_default();
             let reason = test["reason"].as_str().map(|reason| format!(": {}", safe_line(reason)));
             let (status, name) = (text("status"), text("name"));
             let reason = look.paint(Style::Faint, &reason.unwrap_or_default());
@@ -98,7 +101,7 @@ impl RunsArgs {
                 true => name,
                 false => look.paint(Style::Struck, &name),
             };
-            writeln!(out, "  {status:<9} {name}{flaky}{reason}{cleared}")?;
+            writeln!(out, "  {status:<9} {name}{flaky}{mark}{reason}{cleared}")?;
             for attempt in test["attempts"].as_array().into_iter().flatten() {
                 let why = self::cleared(&attempt["cleared"]);
                 if cleared.is_empty() && !why.is_empty() {

@@ -24,6 +24,7 @@ pub(crate) fn events() -> Vec<RunEvent> {
         timeout_ms: None,
         max_attempts,
         skip: skip.map(Into::into),
+        mark: None,
     };
     let spec = RunSpec {
         id: RunId::from_bytes(RUN),
@@ -39,6 +40,7 @@ pub(crate) fn events() -> Vec<RunEvent> {
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     };
     let mut kinds = vec![EventKind::RunQueued { spec: Box::new(spec) }, EventKind::RunStarted];
     kinds.extend(attempt(Stage::Setup, passed(1)));

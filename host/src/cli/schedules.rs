@@ -11,6 +11,7 @@ use super::client::{Client, ServerArgs, json as answered, read};
 use super::exit::{Exit, Failure};
 use super::request::{RequestArgs, milliseconds, run_fields};
 use super::terminal::{Look, Style, safe_line};
+use super::turn::TurnArgs;
 use super::{Output, Surroundings};
 use crate::http::views::{DueView, List, RunSummaryView};
 use crate::model::{Digest, Name, SuiteId};
@@ -94,6 +95,8 @@ pub(super) struct CreateArgs {
     rule: RuleArgs,
     #[command(flatten)]
     request: RequestArgs,
+    #[command(flatten)]
+    turn: TurnArgs,
     /// How to write the result
     #[arg(short, long, default_value = "human")]
     output: Output,
@@ -118,6 +121,8 @@ pub(super) struct ChangeArgs {
     rule: RuleArgs,
     #[command(flatten)]
     request: RequestArgs,
+    #[command(flatten)]
+    turn: TurnArgs,
     /// How to write the result
     #[arg(short, long, default_value = "human")]
     output: Output,
@@ -239,6 +244,7 @@ impl SchedulesCommand {
             Self::Create(args) => {
                 let mut fields = args.rule.fields();
                 fields.extend(run_fields(&args.request));
+                fields.extend(args.turn.fields());
                 fields.extend(given([
                     ("name", json!(args.name)),
                     ("suite", json!(args.suite.to_string())),
@@ -255,6 +261,7 @@ impl SchedulesCommand {
             Self::Change(args) => {
                 let mut fields = args.rule.fields();
                 fields.extend(run_fields(&args.request));
+                fields.extend(args.turn.fields());
                 let suite = args.suite.as_ref().map(ToString::to_string);
                 fields.extend(given([("suite", json!(suite)), ("cron", json!(args.cron))]));
                 fields.extend(args.unset.iter().map(|field| (field.clone(), Value::Null)));

@@ -7,12 +7,13 @@ use super::client::parse;
 use super::exit;
 use crate::http::views::{
     AttemptView, ClearedAttemptView, CountsView, DetailView, EventBody, EventView, ExchangeView,
-    FailureView, FrameView, LocationView, LogLineView, StageView, SubResultView, SuiteRef,
+    FailureView, FrameView, LocationView, LogLineView, MarkView, StageView, SubResultView,
+    SuiteRef,
 };
 use crate::model::{
     Artifact, Attempt, AttemptDetail, ClearedAttempt, Counts, EventKind, Exchange, Failure, Frame,
-    Level, Location, LogLine, Outcome, PlannedTest, RunEvent, RunRequest, RunSpec, Source, Stage,
-    SubResult, SuiteId, TestStatus,
+    Level, Location, LogLine, Mark, Outcome, PlannedTest, RunEvent, RunRequest, RunSpec, Source,
+    Stage, SubResult, SuiteId, TestStatus,
 };
 
 /// An event in the model's words; none if it is of a kind that only a newer server knows.
@@ -44,6 +45,7 @@ impl From<EventView> for RunEvent {
                     timeout_ms: None,
                     max_attempts: test.max_attempts,
                     skip: test.skip.clone(),
+                    mark: test.mark.clone().map(Into::into),
                 });
                 // What is to be done, as far as the server tells.
                 let spec = RunSpec {
@@ -60,6 +62,7 @@ impl From<EventView> for RunEvent {
                     program: None,
                     language: None,
                     fixtures: None,
+                    sharing: Default::default(),
                 };
                 EventKind::RunQueued { spec: Box::new(spec) }
             }
@@ -94,6 +97,12 @@ impl From<EventView> for RunEvent {
 impl From<ClearedAttemptView> for ClearedAttempt {
     fn from(ClearedAttemptView { round, number, status }: ClearedAttemptView) -> Self {
         Self { round, number, status }
+    }
+}
+
+impl From<MarkView> for Mark {
+    fn from(MarkView { kind, reason, by, since, until }: MarkView) -> Self {
+        Self { kind, reason, by, since, until }
     }
 }
 

@@ -12,6 +12,7 @@ use super::exit::{Exit, Failure};
 use super::request::{RequestArgs, pair, run_fields};
 use super::schedules::{given, word};
 use super::terminal::{Look, Style, safe_line};
+use super::turn::TurnArgs;
 use super::{Output, Surroundings};
 use crate::http::views::{CallView, List};
 use crate::model::{Digest, Name, SuiteId};
@@ -75,6 +76,8 @@ pub(super) struct CreateArgs {
     rule: RuleArgs,
     #[command(flatten)]
     request: RequestArgs,
+    #[command(flatten)]
+    turn: TurnArgs,
     /// How to write the result
     #[arg(short, long, default_value = "human")]
     output: Output,
@@ -96,6 +99,8 @@ pub(super) struct ChangeArgs {
     rule: RuleArgs,
     #[command(flatten)]
     request: RequestArgs,
+    #[command(flatten)]
+    turn: TurnArgs,
     /// How to write the result
     #[arg(short, long, default_value = "human")]
     output: Output,
@@ -218,6 +223,7 @@ impl TriggersCommand {
             Self::Create(args) => {
                 let mut fields = args.rule.fields(surroundings)?;
                 fields.extend(run_fields(&args.request));
+                fields.extend(args.turn.fields());
                 let suite = args.suite.as_ref().map(ToString::to_string);
                 fields.extend(given([("name", json!(args.name)), ("suite", json!(suite))]));
                 if !fields.contains_key("secret") {
@@ -231,6 +237,7 @@ impl TriggersCommand {
             Self::Change(args) => {
                 let mut fields = args.rule.fields(surroundings)?;
                 fields.extend(run_fields(&args.request));
+                fields.extend(args.turn.fields());
                 let suite = args.suite.as_ref().map(ToString::to_string);
                 fields.extend(given([("suite", json!(suite))]));
                 fields.extend(args.unset.iter().map(|field| (field.clone(), Value::Null)));

@@ -17,11 +17,15 @@ use super::github::GitHub;
 use super::progress::Progress;
 use super::signals::Interrupts;
 use super::terminal::Look;
+use super::turn;
 use crate::http::views::{AttemptView, LogRecordView};
 use crate::model::{Attempt, LogLine, RunEvent, RunId, Stage};
 
 /// How often time is told to pass.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// How often a run that waits is asked for what.
+const WAITING_ASKED: Duration = Duration::from_secs(2);
 
 /// A part of a run, as far as it is told of here.
 #[derive(Deserialize)]
@@ -54,6 +58,9 @@ impl Watch<'_> {
         interrupts: &mut Interrupts,
     ) -> Result<Exit, Failure> {
         let mut tick = tokio::time::interval(TICK);
+        let first_asked = tokio::time::Instant::now() + WAITING_ASKED / 2;
+        let mut waiting_asked = tokio::time::interval_at(first_asked, WAITING_ASKED);
+        let mut waits_for = None;
         let mut patience = std::pin::pin!(wait(self.patience));
         let (mut interrupted, mut stopped) = (false, false);
         let mut failure_limit = self.failure_limit;
@@ -70,6 +77,13 @@ impl Watch<'_> {
                     }
                 }
                 _ = tick.tick() => progress.tick(Instant::now())?,
+                _ = waiting_asked.tick(), if progress.waits() => {
+                    let now = self.waits_for().await;
+                    if let Some(text) = now.as_ref().filter(|_| now != waits_for) {
+                        progress.waiting(text, Instant::now())?;
+                    }
+                    waits_for = now;
+                }
                 () = interrupts.next() => {
                     if interrupted {
                         progress.erase()?;
@@ -102,6 +116,12 @@ impl Watch<'_> {
         };
         ending.conclude(progress.out(), &failed)?;
         Ok(exit)
+    }
+
+    /// What the run waits for, if it does and the server tells.
+    async fn waits_for(&self) -> Option<String> {
+        let run = self.client.get(&["runs", &self.run.to_string()], &[]).await.ok()?;
+        turn::waits_for(&run)
     }
 
     /// Asks the run to stop. That it has ended by itself meanwhile is as good.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::setting::tree;
 use super::{Config, settings};
-use crate::model::{Limit, Limits, LimitsPatch, Policy, wrong_with_name};
+use crate::model::{Limit, Limits, LimitsPatch, Policy, check_locks, wrong_with_name};
 
 /// A value that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -216,6 +216,7 @@ impl Config {
         let limits = self.sandbox.limits.patched(&policy.limits);
         validate_args(policy, limits.args_bytes)?;
         validate_fixtures_path(policy.fixtures_path())?;
+        validate_sharing(policy)?;
         let is_set = |field: &str| sets(&policy.limits, field);
         for limit in Limit::ALL {
             let (name, number) = (limit.as_str(), limits.get(*limit));
@@ -299,6 +300,18 @@ fn validate_args(policy: &Policy, limit: u64) -> Result<(), Invalid> {
         bytes if bytes > limit => {
             invalid(format!("they have {bytes} bytes, {limit} are allowed (limit `args_bytes`)"))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Checks what runs must not share, and how many may be under way.
+fn validate_sharing(policy: &Policy) -> Result<(), Invalid> {
+    let invalid = |key: &str, message| Err(Invalid { key: key.to_owned(), message });
+    if let Err(wrong) = check_locks(&policy.locks) {
+        return invalid("locks", wrong);
+    }
+    match policy.concurrent_runs {
+        Some(0) => invalid("concurrent_runs", "0 is too little: no run would start".into()),
         _ => Ok(()),
     }
 }

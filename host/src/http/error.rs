@@ -335,6 +335,9 @@ impl From<Arc<StorageError>> for ApiError {
                 "the cursor does not belong to this list: start without one, with the same query",
             ),
             StorageError::NoSuite(suite) => Self::not_found(format!("there is no suite {suite}")),
+            StorageError::TooManyMarks(_) => {
+                Self::new(Kind::Conflict, format!("failed to {error}"))
+            }
             StorageError::Closed => Self::unavailable("the server is shutting down"),
             _ => Self::internal(error),
         }

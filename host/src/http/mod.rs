@@ -13,6 +13,7 @@ mod head;
 mod health;
 mod idempotency;
 mod logs;
+mod marks;
 mod middleware;
 mod openapi;
 mod policies;

@@ -7,8 +7,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Api, HttpSettings, artifacts, clear, extract, fixtures, health, logs, middleware, openapi,
-    policies, reports, run_events, runs, schedules, suites, triggers,
+    Api, HttpSettings, artifacts, clear, extract, fixtures, health, logs, marks, middleware,
+    openapi, policies, reports, run_events, runs, schedules, suites, triggers,
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
@@ -41,6 +41,8 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .routes(routes!(suites::versions))
         .routes(routes!(suites::version))
         .routes(routes!(policies::read, policies::replace))
+        .routes(routes!(marks::list))
+        .routes(routes!(marks::put, marks::delete))
         .routes(routes!(runs::list))
         .routes(routes!(runs::read))
         .routes(routes!(runs::read_by_number))

@@ -161,7 +161,12 @@ pub(super) async fn read(
     State(api): State<Api>,
     Path(id): Path<RunId>,
 ) -> Result<Json<RunView>, ApiError> {
-    Ok(Json((&find(&api, id).await?).into()))
+    let run = find(&api, id).await?;
+    let standing = match run.status {
+        RunStatus::Queued => api.app.runner.standing(id).await,
+        _ => None,
+    };
+    Ok(Json(RunView { queue: standing.as_ref().map(Into::into), ..RunView::from(&run) }))
 }
 
 /// A run's place in its suite.

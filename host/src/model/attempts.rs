@@ -4,7 +4,7 @@
 use std::ops::Deref;
 
 use super::cleared::Cleared;
-use super::{Attempt, ClearedAttempt, Clearing, TestStatus};
+use super::{Attempt, Cause, ClearedAttempt, Clearing, TestStatus};
 
 /// The attempts at a test, at setup or at teardown that ended, in order. As a slice, those that are kept:
 /// the last ones.
@@ -39,6 +39,8 @@ pub struct Round {
     pub duration_ms: u64,
     /// Whether the last one asked for its failure not to count.
     pub soft: bool,
+    /// What ended the last one.
+    pub cause: Option<Cause>,
     /// How the last one since the last request to retry ended, with its message as long as it may be
     /// needed for the verdict.
     pub last: Option<(TestStatus, Option<String>)>,
@@ -56,6 +58,7 @@ impl Round {
         self.failed |= failed;
         self.duration_ms = self.duration_ms.saturating_add(attempt.duration_ms);
         self.soft = attempt.soft;
+        self.cause = attempt.cause;
         self.last = Some((attempt.status, attempt.message.clone()));
     }
 }

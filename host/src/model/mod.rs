@@ -13,9 +13,12 @@ mod event;
 mod fixtures;
 mod ids;
 mod limits;
+mod mark;
 mod plan;
 mod policy;
 mod protocol;
+mod queueing;
+mod retrying;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -38,11 +41,14 @@ pub use event::{EventKind, RunEvent};
 pub use fixtures::Fixtures;
 pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
 pub use limits::{Limit, Limits, LimitsPatch};
+pub use mark::{Mark, MarkKind, Marks};
 pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};
 pub use policy::{
     HostPattern, InvalidPattern, Policy, TcpTarget, read_port, without_root, wrong_with_name,
 };
 pub use protocol::{Protocol, UnknownProtocol};
+pub use queueing::{Priority, Sharing, check_locks};
+pub use retrying::{OnFlaky, RETRIED, retried};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
 pub use schedule::{
     CatchUp, CatchUpMode, DueOutcome, DueRow, Ends, Overlap, Paused, Schedule, ScheduleSpec,

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, in_words};
 use super::{
-    Digest, Fixtures, Limits, Protocol, RunId, Shard, SuiteId, SuiteVersion, Tags, wrong_with_name,
+    Cause, Digest, Fixtures, Limits, Mark, Marks, OnFlaky, Priority, Protocol, RETRIED, RunId,
+    Shard, Sharing, SuiteId, SuiteVersion, Tags, wrong_with_name,
 };
 
 /// What somebody asked for. All of it is optional.
@@ -44,6 +45,38 @@ pub struct RunRequest {
     pub shuffle_seed: Option<u64>,
     /// How many rounds of all its tests the run has, between one setup and one teardown.
     pub repeat: Option<u32>,
+    /// After which causes of a failure a test is tried again. Default: after each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<Cause>,
+    /// How long further attempts and the waits before them may take in sum; none begins that would come
+    /// later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_budget_ms: Option<u64>,
+    /// What becomes of the run if a test passed only when it was tried again.
+    #[serde(skip_serializing_if = "OnFlaky::is_default")]
+    pub on_flaky: OnFlaky,
+    /// Which class of runs it is of.
+    #[serde(skip_serializing_if = "Priority::is_default")]
+    pub priority: Priority,
+    /// Suites that must have passed for the same reference before it begins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<SuiteId>,
+    /// How long it waits for them at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs_within_ms: Option<u64>,
+    /// What runs of the suite have in common of which the newest alone matters. Default: the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Whether it cancels what of the suite has the same group, is older and has not ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub supersede: bool,
+}
+
+impl RunRequest {
+    /// What of the suite it has in common with others, of which the newest alone matters.
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_deref().or(self.reference.as_deref())
+    }
 }
 
 /// How long to wait before a further attempt.
@@ -106,6 +139,9 @@ pub struct RunBounds {
     pub max_retry_wait_ms: u64,
     /// How many tests of one run may run at the same time at most: 64.
     pub max_parallelism: u32,
+    /// How long a run may wait for suites that it needs, and does if it does not say: 24 hours. It is
+    /// cancelled then.
+    pub max_needs_wait_ms: u64,
     /// The most rounds of a run: 1,000.
     pub max_repeat: u32,
     /// The most attempts that one run may come to, retries included: tests times attempts times rounds.
@@ -128,6 +164,7 @@ impl Default for RunBounds {
             max_attempts: 10,
             max_retry_wait_ms: 600_000,
             max_parallelism: 64,
+            max_needs_wait_ms: 86_400_000,
             max_repeat: 1_000,
             max_planned_attempts: 200_000,
             params_bytes: 64 << 10,
@@ -182,6 +219,9 @@ pub struct RunSpec {
     /// The files that the version brought along when the run was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixtures: Option<Fixtures>,
+    /// What it shares with other runs.
+    #[serde(default, skip_serializing_if = "Sharing::is_free")]
+    pub sharing: Sharing,
 }
 
 /// A test in a run.
@@ -197,6 +237,21 @@ pub struct PlannedTest {
     pub max_attempts: u32,
     /// If it is not to be run: why.
     pub skip: Option<String>,
+    /// What an operator said of it when the run was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+}
+
+impl RunSpec {
+    /// The run as what is said of its tests has it, as far as that holds.
+    pub fn marked(&mut self, marks: &Marks) {
+        for test in &mut self.tests {
+            if let Some(mark) = marks.get(&test.name).filter(|mark| mark.holds_at(self.created_at))
+            {
+                test.marked(mark);
+            }
+        }
+    }
 }
 
 impl PlannedTest {
@@ -248,6 +303,19 @@ pub enum PlanError {
         /// The bound.
         limit: u64,
     },
+    /// After this, nothing is tried again, or always.
+    #[error(
+        "retry_on: {} is no cause to choose: write some of {}",
+        .0.as_str(),
+        RETRIED.map(Cause::as_str).join(", ")
+    )]
+    NotRetried(Cause),
+    /// What it needs cannot be.
+    #[error("needs: {0}")]
+    Needs(String),
+    /// It cannot be known what it supersedes.
+    #[error("supersede needs to know which runs are meant: give a reference or a group")]
+    NoGroup,
     /// A parameter that no guest could be given as it is.
     #[error("params: {0}")]
     Params(String),
@@ -273,16 +341,20 @@ impl PlanError {
             Self::TooLong { field: "params", .. } => Some("runner.bounds.params_bytes"),
             Self::TooLong { .. } => Some("runner.bounds.text_bytes"),
             Self::OutOfRange { field, value, most, .. } if value > most => match *field {
-                "timeout_ms" => Some("runner.bounds.max_timeout_ms"),
+                "timeout_ms" | "retry_budget_ms" => Some("runner.bounds.max_timeout_ms"),
                 "max_attempts" => Some("runner.bounds.max_attempts"),
                 "parallelism" => Some("runner.bounds.max_parallelism"),
                 "repeat" => Some("runner.bounds.max_repeat"),
+                "needs_within_ms" => Some("runner.bounds.max_needs_wait_ms"),
                 "retry_wait" => Some("runner.bounds.max_retry_wait_ms"),
                 _ => None,
             },
             Self::OutOfRange { .. }
             | Self::Filter(_)
             | Self::NothingMatches(..)
+            | Self::NoGroup
+            | Self::Needs(_)
+            | Self::NotRetried(_)
             | Self::Params(_) => None,
         }
     }
@@ -300,6 +372,7 @@ pub fn plan(
     created_at: Timestamp,
 ) -> Result<RunSpec, PlanError> {
     check(&request, bounds, limits)?;
+    check_needs(&request, &version.suite)?;
     let described = &version.description;
     let chosen = Choice::of(&request)?;
     if !described.tests.iter().any(|test| chosen.takes(test)) {
@@ -321,6 +394,7 @@ pub fn plan(
                 timeout_ms: timeout.map(|ms| ms.min(limits.max_timeout_ms)),
                 max_attempts: attempts.clamp(1, bounds.max_attempts),
                 skip: chosen.reason_to_skip(test),
+                mark: None,
             }
         })
         .collect();
@@ -348,6 +422,7 @@ pub fn plan(
         program: version.program,
         language: version.language.clone(),
         fixtures: None,
+        sharing: Sharing::default(),
     })
 }
 
@@ -358,6 +433,8 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
         ("max_attempts", request.max_attempts.map(u64::from), bounds.max_attempts.into()),
         ("parallelism", request.parallelism.map(u64::from), bounds.max_parallelism.into()),
         ("repeat", request.repeat.map(u64::from), bounds.max_repeat.into()),
+        ("needs_within_ms", request.needs_within_ms, bounds.max_needs_wait_ms),
+        ("retry_budget_ms", request.retry_budget_ms, bounds.max_timeout_ms),
     ];
     for (field, value, most) in ranges {
         value.map_or(Ok(()), |value| range(field, value, 1, most))?;
@@ -368,10 +445,17 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
         ("filter", request.filter.as_deref()),
         ("reference", request.reference.as_deref()),
         ("initiated_by", request.initiated_by.as_deref()),
+        ("group", request.group.as_deref()),
     ];
     let texts = texts.into_iter().filter_map(|(field, text)| Some((field, text?)));
     for (field, text) in texts.chain(tags.map(|tag| ("tags", tag.as_str()))) {
         bounds.check_text(field, text)?;
+    }
+    if let Some(cause) = request.retry_on.iter().find(|cause| !RETRIED.contains(cause)) {
+        return Err(PlanError::NotRetried(*cause));
+    }
+    if request.supersede && request.group().is_none() {
+        return Err(PlanError::NoGroup);
     }
     for (name, value) in &request.params {
         if let Some(wrong) = wrong_with_name(name) {
@@ -383,6 +467,22 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
     }
     let params = request.params.iter().map(|(name, value)| name.len() + value.len()).sum();
     long("params", params, bounds.params_bytes)
+}
+
+/// The most suites that a run may need: a part of the contract, as each is looked up whenever one of them ends.
+const MAX_NEEDS: usize = 16;
+
+fn check_needs(request: &RunRequest, suite: &SuiteId) -> Result<(), PlanError> {
+    let wrong = |text: &str| Err(PlanError::Needs(text.into()));
+    match &request.needs {
+        needs if needs.is_empty() => Ok(()),
+        needs if needs.len() > MAX_NEEDS => wrong("a run can need 16 suites at most"),
+        needs if needs.contains(suite) => wrong("a suite cannot need itself"),
+        _ if request.reference.is_none() => {
+            wrong("give the reference for which the suites must have passed")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn range(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), PlanError> {

@@ -39,6 +39,12 @@ pub struct Policy {
     pub secrets: BTreeMap<String, String>,
     /// Limits that differ from the server's.
     pub limits: LimitsPatch,
+    /// What no two runs may use at the same time, in addition to what the suite declares.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<String>,
+    /// How many runs of the suite may be under way at the same time; the suite may declare fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrent_runs: Option<u32>,
 }
 
 impl Policy {
@@ -65,6 +71,8 @@ impl fmt::Debug for Policy {
             .field("config", &self.config)
             .field("secrets", &self.secrets.keys())
             .field("limits", &self.limits)
+            .field("locks", &self.locks)
+            .field("concurrent_runs", &self.concurrent_runs)
             .finish()
     }
 }

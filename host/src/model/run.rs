@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activity, Attempt, Attempts, ClearedAttempt, Clearing, Digest, EventKind, PlannedTest,
-    RunEvent, RunId, RunSpec, SuiteId, TestStatus,
+    Activity, Attempt, Attempts, ClearedAttempt, Clearing, Digest, EventKind, Mark, MarkKind,
+    OnFlaky, PlannedTest, RunEvent, RunId, RunSpec, SuiteId, TestStatus,
 };
 
 /// The state of a run.
@@ -99,14 +99,22 @@ pub struct Test {
     pub reason: Option<String>,
     /// The attempts that ended.
     pub attempts: Attempts,
+    /// What an operator said of it when the run was accepted.
+    pub mark: Option<Mark>,
     /// In how many rounds it has its verdict.
     pub rounds_finished: u32,
 }
 
 impl Test {
-    /// Whether it passed after a failed attempt of the same round. Platform errors do not count.
+    /// Whether it passed after a failed attempt of the same round. Platform errors do not count, nor does
+    /// anything of a test that is muted.
     pub fn is_flaky(&self) -> bool {
-        self.status == TestStatus::Passed && self.attempts.has_failed()
+        self.status == TestStatus::Passed && self.attempts.has_failed() && !self.is(MarkKind::Muted)
+    }
+
+    /// Whether that was said of it when the run was accepted.
+    pub fn is(&self, kind: MarkKind) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.kind == kind)
     }
 }
 
@@ -117,6 +125,8 @@ pub struct Run {
     pub spec: RunSpec,
     /// How it stands.
     pub status: RunStatus,
+    /// When it came into the queue: when it was accepted, or asked to be tried again.
+    pub queued_at: Timestamp,
     /// When it first started.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -133,6 +143,8 @@ pub struct Run {
     pub tests: Vec<Test>,
     /// Whether somebody asked to stop it.
     pub cancel_requested: bool,
+    /// How long attempts took that followed a failed one of the same round.
+    pub retried_ms: u64,
     /// Why it counts in no statistics, if somebody took it out as a whole.
     pub cleared: Option<Clearing>,
     /// The attempts that began and have not ended: stage, round, number.
@@ -205,10 +217,12 @@ impl Run {
             failed_hard: false,
             reason: None,
             attempts: Attempts::keeping(usize::MAX),
+            mark: planned.mark.clone(),
             rounds_finished: 0,
         };
         Self {
             status: RunStatus::Queued,
+            queued_at: spec.created_at,
             started_at: None,
             finished_at: None,
             message: None,
@@ -217,6 +231,7 @@ impl Run {
             teardown: Attempts::keeping(usize::MAX),
             tests: spec.tests.iter().map(test).collect(),
             cancel_requested: false,
+            retried_ms: 0,
             cleared: None,
             under_way: Vec::new(),
             last_seq: 0,
@@ -280,7 +295,10 @@ impl Run {
                     let earlier = test.status.is_terminal().then_some(test.status);
                     test.status = worst(earlier, *status);
                     test.reason.clone_from(reason);
-                    let asked = test.attempts.round(*round).soft;
+                    let of_round = test.attempts.round(*round);
+                    let is_expected = test.is(MarkKind::ExpectedToFail)
+                        && matches!(of_round.last, Some((TestStatus::Failed, _)));
+                    let asked = of_round.soft || is_expected;
                     test.failed_hard |= *status == TestStatus::Failed && !declared && !asked;
                     let failed = test.status == TestStatus::Failed;
                     test.soft = declared || (failed && !test.failed_hard);
@@ -293,7 +311,7 @@ impl Run {
                 self.cancel_requested = true;
                 self.message = by.as_ref().map(|by| format!("cancelled by {by}"));
             }
-            EventKind::RetryRequested { tests, .. } => self.retry(tests),
+            EventKind::RetryRequested { tests, .. } => self.retry(tests, event.at),
             EventKind::RunFinished { status, message, .. } => {
                 self.status = *status;
                 self.finished_at = Some(event.at);
@@ -317,8 +335,9 @@ impl Run {
     }
 
     /// Opens a run that has ended for these tests.
-    fn retry(&mut self, tests: &[String]) {
+    fn retry(&mut self, tests: &[String], at: Timestamp) {
         self.status = RunStatus::Queued;
+        self.queued_at = at;
         self.finished_at = None;
         self.message = None;
         self.cancel_requested = false;
@@ -358,7 +377,11 @@ impl Run {
             Stage::Teardown => self.teardown.push(attempt),
             Stage::Test(name) => {
                 if let Some(test) = self.test_mut(name) {
+                    let is_retry = test.attempts.round(attempt.round).tries > 0;
                     test.attempts.push(attempt);
+                    if is_retry {
+                        self.retried_ms = self.retried_ms.saturating_add(attempt.duration_ms);
+                    }
                 }
             }
         }
@@ -437,9 +460,23 @@ impl Run {
         } else if counts.cancelled > 0 {
             // Only the run's own deadline leaves tests undone without a request to cancel.
             RunStatus::Failed
+        } else if self.is_too_flaky(&counts) {
+            RunStatus::Failed
         } else {
             RunStatus::Passed
         }
+    }
+
+    fn is_too_flaky(&self, counts: &Counts) -> bool {
+        counts.flaky > 0 && self.spec.request.on_flaky == OnFlaky::Fail
+    }
+
+    /// Whether it fails for nothing else than that a test passed only when it was tried again.
+    pub fn failed_for_flakiness(&self) -> bool {
+        let counts = self.counts();
+        let setup_failed = self.setup.last_status() == Some(TestStatus::Failed);
+        let failed = counts.failed + counts.cancelled > 0 || setup_failed;
+        self.verdict() == RunStatus::Failed && !failed && self.is_too_flaky(&counts)
     }
 
     /// How long it was under way in all; none until it ended, and if it never started.

@@ -12,6 +12,7 @@ pub(crate) fn spec(tests: &[&str]) -> RunSpec {
         timeout_ms: None,
         max_attempts: 3,
         skip: None,
+        mark: None,
     };
     RunSpec {
         id: RunId::new(),
@@ -27,5 +28,6 @@ pub(crate) fn spec(tests: &[&str]) -> RunSpec {
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     }
 }

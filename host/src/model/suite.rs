@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Limits, Name, Protocol, SuiteId};
+use super::{Digest, Limits, Name, Protocol, Sharing, SuiteId};
 
 /// One uploaded component of a suite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,6 +150,9 @@ pub enum InvalidDescription {
     /// A timeout or a number of attempts is zero.
     #[error("{0} is 0: it must be at least 1, or left out")]
     Zero(String),
+    /// A label that means something to the server cannot be read.
+    #[error("{0}")]
+    Label(String),
 }
 
 impl SuiteDescription {
@@ -185,6 +188,7 @@ impl SuiteDescription {
         }
         words("the suite's labels", self.labels.iter().flat_map(|l| [&l.key, &l.value]))?;
         words("the hosts that the suite wants", &self.wants_http)?;
+        Sharing::declared(&self.labels).map_err(InvalidDescription::Label)?;
         nonzero("the suite's timeout-ms", self.timeout_ms)?;
         nonzero("the suite's attempts", self.attempts.map(u64::from))?;
         nonzero("the suite's parallelism", self.parallelism.map(u64::from))?;

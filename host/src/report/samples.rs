@@ -70,6 +70,7 @@ fn spec() -> RunSpec {
         timeout_ms: None,
         max_attempts: 2,
         skip: None,
+        mark: None,
     };
     RunSpec {
         id: RunId::from_bytes([7; 16]),
@@ -85,6 +86,7 @@ fn spec() -> RunSpec {
         program: None,
         language: None,
         fixtures: None,
+        sharing: Default::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Taking what ended out of the statistics, and running it again.
 
+use super::dispatcher::Message;
 use super::{ControlError, Runner, SubmitError, to_its_end};
 use crate::model::{ClearedAttempt, EventKind, PlanError, Run, RunId, Stage};
 use crate::storage::{EarlierAnswer, IdempotencyKey};
@@ -113,7 +114,10 @@ impl Runner {
         let ClearOrder { test, reason, by, .. } = order;
         let counts = folded.counts_without(test.as_deref(), attempt);
         let kind = EventKind::Cleared { test, attempt, reason, by, counts };
-        Ok(self.append(run, kind, key).await.map_err(SubmitError::Storage)?)
+        let seq = self.append(run, kind, key).await.map_err(SubmitError::Storage)?;
+        // Who waits for the suite may wait no more.
+        self.dispatcher.send(Message::Changed { suite: folded.spec.suite }).await;
+        Ok(seq)
     }
 
     /// The attempt at a test that is meant; none if all are.

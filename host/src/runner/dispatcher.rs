@@ -3,28 +3,34 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{self, End, Job};
-use super::roster::{Roster, Slot, Start, Turn, Waiting};
+use super::queue::{Facts, Slot, Standing, Waiting};
+use super::roster::{Roster, Start, Turn};
 use super::sink::{Sink as _, StorageSink};
-use super::{Shared, SubmitError, fixtures};
+use super::{Shared, SubmitError, cancel, fixtures};
 use crate::compile::{CompileError, Loaded};
-use crate::model::{Counts, EventKind, Policy, Run, RunId, RunStatus, TestStatus, Value};
+use crate::model::{Counts, EventKind, Policy, Run, RunId, RunStatus, SuiteId, TestStatus, Value};
 
 /// What the dispatcher is told.
 pub(super) enum Message {
     /// A run was stored and waits.
-    Submitted { run: RunId, slot: Slot },
+    Submitted(Waiting),
     /// A run is to stop.
     Cancel { run: RunId },
     /// A run's task is over.
     Ended { run: RunId, turn: Turn },
     /// A run that was stopped while it waited has ended, or needs an executor all the same.
     EndedInQueue { run: RunId, needs_executor: bool },
+    /// What is stored of a run of this suite changed otherwise.
+    Changed { suite: SuiteId },
+    /// Somebody asks how a run stands in the queue.
+    Asked { run: RunId, reply: oneshot::Sender<Option<Standing>> },
 }
 
 /// How others reach the dispatcher. Cheap to clone.
@@ -66,6 +72,13 @@ impl Handle {
         }
     }
 
+    /// How a run stands in the queue; none if it does not wait.
+    pub(super) async fn standing(&self, run: RunId) -> Option<Standing> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Asked { run, reply }).await;
+        answer.await.ok().flatten()
+    }
+
     pub(super) fn load(&self) -> (usize, usize) {
         let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
         (load(&self.state.waiting), load(&self.state.running))
@@ -90,11 +103,13 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
+    /// How long it sleeps at most before it looks at the clock again.
+    const LONGEST_LOOK: Duration = Duration::from_secs(60);
     /// Messages that may wait; a full channel makes the sender wait.
     const MESSAGES: usize = 1024;
 
     /// Starts the dispatcher's task, with the runs that an earlier process left.
-    pub(super) fn start(shared: Arc<Shared>, unfinished: Vec<RunId>) -> Handle {
+    pub(super) fn start(shared: Arc<Shared>, unfinished: Vec<Waiting>) -> Handle {
         let (sender, messages) = mpsc::channel(Self::MESSAGES);
         let queue = shared.settings.queue;
         let state = Arc::<State>::default();
@@ -105,16 +120,17 @@ impl Dispatcher {
             queue,
             stop: shared.stop.clone(),
         };
-        let since = Instant::now();
-        let waiting = |run| Waiting { run, since, slot: None };
-        let roster = Roster::new(unfinished.into_iter().map(waiting).collect());
-        let dispatcher = Self { shared, state, sender, roster };
+        let roster = Roster::new([]);
+        let mut dispatcher = Self { shared, state, sender, roster };
+        unfinished.into_iter().for_each(|waiting| dispatcher.wait(waiting));
         tokio::spawn(dispatcher.run(messages));
         handle
     }
 
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let stop = self.shared.stop.clone();
+        // The process may have died between a run and what it supersedes.
+        self.roster.that_supersede().iter().for_each(|newer| self.supersede(newer));
         self.start_what_may();
         self.state.ready.store(true, Ordering::Release);
         loop {
@@ -122,9 +138,11 @@ impl Dispatcher {
             if stopping && self.roster.is_idle() {
                 break;
             }
+            let waits_enough = self.until_waits_end();
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {}
                 Some(message) = messages.recv() => self.take(message),
+                () = waits_enough, if !stopping => self.end_waits(),
             }
             if !stop.is_cancelled() {
                 self.start_what_may();
@@ -137,13 +155,33 @@ impl Dispatcher {
     fn take(&mut self, message: Message) {
         let roster = &mut self.roster;
         match message {
-            Message::Submitted { run, slot } => {
-                roster.wait(Waiting { run, since: Instant::now(), slot: Some(slot) });
+            Message::Submitted(waiting) => {
+                let facts = waiting.facts.clone();
+                self.wait(waiting);
+                self.supersede(&facts);
             }
             Message::Cancel { run } => roster.cancel(run),
-            Message::Ended { run, turn } => roster.ended(run, turn),
+            Message::Ended { run, turn } => {
+                if let Some(suite) = roster.ended(run, turn) {
+                    self.look_again(&suite);
+                }
+            }
+            Message::Changed { suite } => self.look_again(&suite),
             Message::EndedInQueue { run, needs_executor } => {
-                roster.ended_in_queue(run, needs_executor);
+                if let Some(suite) = roster.ended_in_queue(run, needs_executor) {
+                    self.look_again(&suite);
+                }
+            }
+            Message::Asked { run, reply } => {
+                let standing = match roster.held().needs(run) {
+                    None => roster.standing(run, self.shared.settings.concurrent_runs),
+                    Some(needs) => {
+                        let waits_for = needs.lacking(&self.shared.storage);
+                        Some(Standing { place: None, waits_for })
+                    }
+                };
+                // Whoever went away does not want to know.
+                drop(reply.send(standing));
             }
         }
     }
@@ -178,6 +216,74 @@ impl Dispatcher {
             }
             // The dispatcher outlives every run: it ends when none is left.
             drop(sender.send(Message::Ended { run, turn }).await);
+        });
+    }
+
+    /// A run waits for its turn, or until what it needs is there.
+    fn wait(&mut self, waiting: Waiting) {
+        let needs = waiting.facts.needs.as_ref();
+        match needs.is_none_or(|needs| needs.lacking(&self.shared.storage).is_empty()) {
+            true => self.roster.wait(waiting),
+            false => self.roster.hold(waiting),
+        }
+    }
+
+    /// A run of this suite ended: what was waited for may be there.
+    fn look_again(&mut self, suite: &SuiteId) {
+        let storage = &self.shared.storage;
+        self.roster.free(suite, |needs| needs.lacking(storage).is_empty());
+    }
+
+    /// Resolves when a run has waited enough for what it needs.
+    fn until_waits_end(&self) -> impl Future<Output = ()> + use<> {
+        let end = self.roster.held().next_end();
+        async move {
+            let Some(end) = end else { return std::future::pending().await };
+            let left = end.duration_since(Timestamp::now());
+            // In steps, as the clock may be set meanwhile.
+            let left = Duration::try_from(left).unwrap_or_default().min(Self::LONGEST_LOOK);
+            tokio::time::sleep(left).await;
+        }
+    }
+
+    /// Stops those that have waited enough for what they need, and says what they lacked.
+    fn end_waits(&mut self) {
+        for run in self.roster.held().overdue(Timestamp::now()) {
+            let Some(needs) = self.roster.held().needs(run).cloned() else { continue };
+            self.shared.metrics.server_limit_hit("runner.bounds.max_needs_wait_ms");
+            let lacked = needs.lacking(&self.shared.storage);
+            let lacked =
+                lacked.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and for ");
+            let by = format!("the server: it has waited long enough for {lacked}");
+            self.roster.has_waited_enough(run);
+            let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+            tokio::spawn(async move {
+                match cancel::cancel(&shared, run, Some(by)).await {
+                    Ok(_) => drop(sender.send(Message::Cancel { run }).await),
+                    Err(error) => {
+                        tracing::error!(%run, %error, "failed to stop a run that waited enough");
+                    }
+                }
+            });
+        }
+    }
+
+    /// Cancels what a run makes pointless.
+    fn supersede(&self, newer: &Facts) {
+        let mut older = self.roster.made_pointless_by(newer);
+        let mut newer = newer.clone();
+        // Of two that come at once, the newer may be heard of first.
+        if let Some(newest) = self.roster.that_makes_pointless(&newer) {
+            older.push(std::mem::replace(&mut newer, newest).run);
+        }
+        if older.is_empty() {
+            return;
+        }
+        let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+        tokio::spawn(async move {
+            for run in cancel::supersede(&shared, newer, older).await {
+                drop(sender.send(Message::Cancel { run }).await);
+            }
         });
     }
 

@@ -86,7 +86,11 @@ pub(super) async fn execute(job: Job, sink: &impl Sink) -> End {
         deadline: Instant::now() + timeout,
         params,
         // Decisions rest on what attempts came to, not on the attempts.
-        state: Mutex::new(State { run: job.run.keeping(0), values: Arc::new(job.values) }),
+        state: Mutex::new(State {
+            run: job.run.keeping(0),
+            values: Arc::new(job.values),
+            waited_ms: 0,
+        }),
         component: job.component,
         policy: job.policy,
         limits: job.limits,
@@ -106,6 +110,8 @@ struct State {
     /// The run's fold, kept in step with the events sent, without its attempts.
     run: Run,
     values: Arc<Vec<Value>>,
+    /// How long it waited before further attempts, in this process.
+    waited_ms: u64,
 }
 
 struct Execution<'a, S> {
@@ -202,20 +208,27 @@ impl<S: Sink> Execution<'_, S> {
     }
 
     async fn run_test(&self, test: PlannedTest, round: u32) {
-        if let Some(reason) = test.skip {
+        if let Some(reason) = test.skip.clone() {
             return self.finish_test(test.name, round, TestStatus::Skipped, Some(reason)).await;
         }
         let stage = Stage::Test(test.name.clone());
         while !self.must_end() {
             let (so_far, errors) = self.so_far(&test.name, round);
-            let verdict = match so_far.last {
+            let verdict = match so_far.last.clone() {
                 None => None,
                 Some((TestStatus::Error, _)) if errors < PLATFORM_ERRORS => None,
-                Some((TestStatus::Failed, _)) if so_far.tries < test.max_attempts => None,
+                Some((TestStatus::Failed, _)) if self.is_tried_again(&test, &so_far) => None,
                 verdict => verdict,
             };
             if let Some((status, message)) = verdict {
-                let reason = message.filter(|_| status == TestStatus::Skipped);
+                if let (status, Some(why)) = test.verdict(status) {
+                    return self.finish_test(test.name, round, status, Some(why)).await;
+                }
+                let reason = match status {
+                    TestStatus::Skipped => message,
+                    TestStatus::Failed => self.why_no_more(&test, &so_far),
+                    _ => None,
+                };
                 return self.finish_test(test.name, round, status, reason).await;
             }
             if so_far.tries > 0 {
@@ -231,13 +244,16 @@ impl<S: Sink> Execution<'_, S> {
         }
         // A verdict that was reached before the end still holds.
         let (so_far, _) = self.so_far(&test.name, round);
-        if let Some((status, message)) = so_far.last
+        if let Some((status, message)) = so_far.last.clone()
             && (status != TestStatus::Error)
-            && (status != TestStatus::Failed || so_far.tries >= test.max_attempts || self.is_late())
+            && (status != TestStatus::Failed
+                || !self.is_tried_again(&test, &so_far)
+                || self.is_late())
         {
-            let reason =
-                message.filter(|_| status != TestStatus::Failed && status != TestStatus::Passed);
-            self.finish_test(test.name, round, status, reason).await;
+            let (verdict, why) = test.verdict(status);
+            let has_reason = status != TestStatus::Failed && status != TestStatus::Passed;
+            let reason = why.or(message.filter(|_| has_reason));
+            self.finish_test(test.name, round, verdict, reason).await;
         }
     }
 
@@ -248,14 +264,42 @@ impl<S: Sink> Execution<'_, S> {
         test.map(|them| (them.round(round), them.trailing_errors())).unwrap_or_default()
     }
 
+    /// Whether a test that failed is tried again.
+    fn is_tried_again(&self, test: &PlannedTest, so_far: &Round) -> bool {
+        so_far.tries < test.max_attempts && self.why_no_more(test, so_far).is_none()
+    }
+
+    /// Why a test that failed is not tried again, though it might be tried more often.
+    fn why_no_more(&self, test: &PlannedTest, so_far: &Round) -> Option<String> {
+        if so_far.tries >= test.max_attempts {
+            return None;
+        }
+        let state = self.state();
+        let request = &state.run.spec.request;
+        if let Some(cause) = so_far.cause.filter(|cause| !request.retry_on.contains(cause))
+            && !request.retry_on.is_empty()
+        {
+            return Some(format!("not tried again: {} is no cause for it", cause.as_str()));
+        }
+        let budget = request.retry_budget_ms?;
+        let wait = request.retry_wait.before(so_far.tries + 1, 0.0);
+        let spent = state.run.retried_ms.saturating_add(state.waited_ms).saturating_add(wait);
+        let why = "not tried again: the time for retries is used up";
+        (spent >= budget).then(|| format!("{why}, {budget} ms in sum"))
+    }
+
     async fn wait_before(&self, number: u32) {
         let wait = self.state().run.spec.request.retry_wait.before(number, rand::random());
+        let since = Instant::now();
         let until = (Instant::now() + Duration::from_millis(wait)).min(self.deadline);
         tokio::select! {
             () = tokio::time::sleep_until(until.into()) => {}
             () = self.cancel.cancelled() => {}
             () = self.stop.cancelled() => {}
         }
+        let waited = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut state = self.state();
+        state.waited_ms = state.waited_ms.saturating_add(waited);
     }
 
     /// Gives a verdict to every test that has none, if the run goes on without them.
@@ -334,8 +378,16 @@ impl<S: Sink> Execution<'_, S> {
             let status = state.run.verdict();
             let late = self.is_late() && status == RunStatus::Failed;
             let after = state.run.spec.timeout_ms;
-            let message = late.then(|| format!("the run reached its deadline of {after} ms"));
-            (status, message, state.run.counts())
+            let counts = state.run.counts();
+            let message = if late {
+                Some(format!("the run reached its deadline of {after} ms"))
+            } else if state.run.failed_for_flakiness() {
+                let flaky = counts.flaky;
+                Some(format!("{flaky} flaky: passed only when tried again, and on_flaky is fail"))
+            } else {
+                None
+            };
+            (status, message, counts)
         };
         let end = EventKind::RunFinished { status, message, counts };
         End::Finished(self.sink.end(end).await)

@@ -3,15 +3,19 @@
 //! [`Runner`] is the one way in, for HTTP, the command line and schedules alike. It stores a run,
 //! hands it to the [`dispatcher`], which alone decides what runs when, and that to an [`executor`],
 //! which alone knows in what order things happen inside a run. Who waits and who runs is in the
-//! [`roster`]. What happens leaves the executor as
+//! [`roster`], in which order and for what they wait in the [`queue`] and in [`needs`]. What happens leaves the executor as
 //! events through a [`sink`]; whoever watches gets them from the [`hub`], after they are stored.
 
+mod cancel;
 mod clear;
 mod dispatcher;
 mod executor;
+mod facts;
 mod fixtures;
 mod headless;
 mod hub;
+mod needs;
+mod queue;
 mod roster;
 mod sink;
 #[cfg(test)]
@@ -29,6 +33,7 @@ pub use self::clear::{ClearAnswer, ClearOrder};
 pub use self::fixtures::PutFixturesError;
 pub use self::headless::{HeadlessError, HeadlessOrder, headless};
 pub use self::hub::{Hub, LiveLine};
+pub use self::queue::{Standing, WaitsFor};
 pub use self::upload::UploadError;
 pub use crate::wasm::{ArchiveError, DescribeError, FixturesError};
 
@@ -37,7 +42,7 @@ use crate::compile::Compiler;
 use crate::metrics::Metrics;
 use crate::model::{
     Digest, EventKind, Limits, PlanError, Run, RunBounds, RunEvent, RunId, RunRequest, RunSpec,
-    RunStatus, SuiteId, plan,
+    RunStatus, Sharing, SuiteId, plan,
 };
 use crate::storage::{Called, Dealt, EarlierAnswer, IdempotencyKey, Storage, StorageError};
 use crate::wasm::Sandbox;
@@ -50,6 +55,9 @@ pub struct RunnerSettings {
     pub concurrent_runs: usize,
     /// How many runs may wait; one more is refused with 429.
     pub queue: usize,
+    /// How long a run waits until it goes before new ones of the next higher class, in milliseconds: 5
+    /// minutes.
+    pub priority_ageing_ms: u64,
     /// Defaults and caps of what a run may ask for.
     pub bounds: RunBounds,
     /// How long a shutdown waits for attempts under way, in milliseconds. What is left continues
@@ -68,6 +76,7 @@ impl Default for RunnerSettings {
         Self {
             concurrent_runs: 64,
             queue: 10_000,
+            priority_ageing_ms: 300_000,
             bounds: RunBounds::default(),
             drain_ms: 30_000,
             teardown_timeout_ms: 60_000,
@@ -222,12 +231,14 @@ impl Runner {
             stop,
             retrying: tokio::sync::Mutex::default(),
         });
+        let mut left = Vec::with_capacity(unfinished.len());
         for run in &unfinished {
             if let Some(run) = shared.storage.run(*run)? {
                 shared.hub.adopt(&run);
+                left.push(shared.left_by_earlier(&run));
             }
         }
-        let dispatcher = Dispatcher::start(Arc::clone(&shared), unfinished);
+        let dispatcher = Dispatcher::start(Arc::clone(&shared), left);
         Ok(Self { shared, dispatcher })
     }
 
@@ -306,6 +317,9 @@ impl Runner {
         let slot = self.reserve()?;
         spec.number = storage.next_run_number(&suite)?;
         spec.fixtures = storage.fixtures(&suite, &spec.version)?;
+        spec.sharing = Sharing::of(&version.description, &policy);
+        spec.marked(&storage.marks(&suite)?);
+        let waiting = self.shared.waiting(&spec, spec.created_at, Some(slot));
         let queued = EventKind::RunQueued { spec: Box::new(spec) };
         let runner = self.clone();
         to_its_end(async move {
@@ -324,7 +338,7 @@ impl Runner {
                     _ => Err(SubmitError::Storage(error)),
                 };
             }
-            runner.dispatcher.send(Message::Submitted { run: id, slot }).await;
+            runner.dispatcher.send(Message::Submitted(waiting)).await;
             Ok(id)
         })
         .await
@@ -332,23 +346,11 @@ impl Runner {
 
     /// Asks a run to stop; its end is told by its events. Asking again changes nothing.
     pub async fn cancel(&self, run: RunId, by: Option<String>) -> Result<(), ControlError> {
-        let runner = self.clone();
+        let (shared, dispatcher) = (Arc::clone(&self.shared), self.dispatcher.clone());
         to_its_end(async move {
-            let Shared { storage, hub, .. } = &*runner.shared;
-            // One at a time, so that of two requests the second finds the run told to stop. What the hub
-            // does not know has ended.
-            let cancelling = hub.cancelling(run).unwrap_or_default();
-            let _one = cancelling.lock().await;
-            let folded = storage.run(run)?.ok_or(ControlError::NoRun(run))?;
-            if folded.status.is_terminal() {
-                return Err(ControlError::Ended(folded.status));
+            if cancel::cancel(&shared, run, by).await? {
+                dispatcher.send(Message::Cancel { run }).await;
             }
-            if folded.cancel_requested {
-                return Ok(());
-            }
-            let request = EventKind::CancelRequested { by };
-            runner.append(run, request, None).await.map_err(SubmitError::Storage)?;
-            runner.dispatcher.send(Message::Cancel { run }).await;
             Ok(())
         })
         .await
@@ -401,12 +403,13 @@ impl Runner {
         let request = EventKind::RetryRequested { tests, by };
         let seq =
             reopen(hub, storage, &folded, request, key).await.map_err(SubmitError::Storage)?;
-        self.dispatcher.send(Message::Submitted { run, slot }).await;
+        let waiting = self.shared.waiting(&folded.spec, jiff::Timestamp::now(), Some(slot));
+        self.dispatcher.send(Message::Submitted(waiting)).await;
         Ok(seq)
     }
 
     /// A place in the queue, or why there is none.
-    fn reserve(&self) -> Result<roster::Slot, SubmitError> {
+    fn reserve(&self) -> Result<queue::Slot, SubmitError> {
         self.dispatcher.reserve().inspect_err(|error| {
             if let SubmitError::QueueFull { .. } = error {
                 self.shared.metrics.server_limit_hit("runner.queue");
@@ -451,6 +454,11 @@ impl Runner {
     /// the run is not under way, or as many clients as may do follow it already.
     pub fn live_log(&self, run: RunId) -> Option<BoxStream<'static, LiveLine>> {
         self.shared.hub.live_log(run, self.shared.settings.watchers_per_run)
+    }
+
+    /// The place of a run in the queue and what it waits for; none if it does not wait.
+    pub async fn standing(&self, run: RunId) -> Option<Standing> {
+        self.dispatcher.standing(run).await
     }
 
     /// How many runs wait and how many are under way.

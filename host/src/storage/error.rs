@@ -30,6 +30,11 @@ pub enum StorageError {
     /// What is to be changed is not there, or no longer.
     #[error("change it: there is no suite {0}")]
     NoSuite(SuiteId),
+    /// As many tests are marked as may be.
+    #[error(
+        "mark the test: {0} tests of the suite are marked already, take a mark away first (storage.marks)"
+    )]
+    TooManyMarks(u64),
     /// What became of a time of this schedule is stored already.
     #[error("store what became of a time of schedule {0}: it was dealt with already")]
     DealtWith(Name),
@@ -77,6 +82,7 @@ impl StorageError {
             Self::BadCursor => Self::BadCursor,
             Self::Misplaced(run) => Self::Misplaced(*run),
             Self::NoSuite(suite) => Self::NoSuite(suite.clone()),
+            Self::TooManyMarks(most) => Self::TooManyMarks(*most),
             Self::DealtWith(schedule) => Self::DealtWith(schedule.clone()),
             Self::Delivered(trigger, run) => Self::Delivered(trigger.clone(), *run),
             Self::TooNew(format) => Self::TooNew(*format),

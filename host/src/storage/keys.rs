@@ -11,6 +11,7 @@
 //! | `f` | suite, digest of the version | fixtures |
 //! | `S` | inverted time of the newest version, suite | |
 //! | `p` | suite | policy |
+//! | `m` | suite | what is said of its tests |
 //! | `n` | suite | the highest run number |
 //! | `N` | suite, number (u64) | run id |
 //! | `r` | inverted run id | summary |
@@ -108,6 +109,10 @@ pub(super) fn read_suite_at(rest: &[u8]) -> Option<SuiteId> {
 
 pub(super) fn policy(suite: &SuiteId) -> Vec<u8> {
     of_suite(b"p", suite)
+}
+
+pub(super) fn marks(suite: &SuiteId) -> Vec<u8> {
+    of_suite(b"m", suite)
 }
 
 pub(super) fn highest_number(suite: &SuiteId) -> Vec<u8> {

@@ -21,7 +21,7 @@ use super::components::Users;
 use super::health::State;
 use super::idempotency::Keys;
 use super::message::{Change, ChangeReply, EventReply, Message};
-use super::{OnStored, Shared, StorageError, fixtures, schedules, suites, triggers};
+use super::{OnStored, Shared, StorageError, fixtures, marks, schedules, suites, triggers};
 use crate::model::SuiteVersion;
 
 /// The most messages in one batch, so that those who came first do not wait for all who came after. Not
@@ -280,6 +280,10 @@ impl Ledger {
                 given.into_iter().for_each(|given| batch.needs(given.digest, 1));
                 before.iter().for_each(|before| batch.needs(before.digest, -1));
                 Ok(before.is_some())
+            }
+            Change::Mark { suite, test, mark } => {
+                let mark = mark.map(|mark| *mark);
+                marks::stage(&self.shared, &mut batch.writes, &suite, test, mark)
             }
             Change::Delete { suite } => {
                 let mut gone = Vec::new();

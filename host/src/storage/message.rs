@@ -10,7 +10,7 @@ use super::schedules::Dealt;
 use super::triggers::Called;
 use super::{IdempotencyKey, StorageError, keys, record, runs};
 use crate::model::{
-    AttemptDetail, Digest, EventKind, Fixtures, Name, Policy, RunEvent, RunId, SuiteId,
+    AttemptDetail, Digest, EventKind, Fixtures, Mark, Name, Policy, RunEvent, RunId, SuiteId,
     SuiteVersion,
 };
 
@@ -82,6 +82,7 @@ pub(super) enum Change {
     PutVersion { version: Box<SuiteVersion>, component: Bytes, key: Option<IdempotencyKey> },
     PutPolicy { suite: SuiteId, before: Option<Box<Policy>>, policy: Vec<u8> },
     PutFixtures { suite: SuiteId, version: Digest, fixtures: Option<(Box<Fixtures>, Bytes)> },
+    Mark { suite: SuiteId, test: String, mark: Option<Box<Mark>> },
     Delete { suite: SuiteId },
     PutSchedule { dealt: Box<Dealt>, key: Option<IdempotencyKey> },
     DeleteSchedule { schedule: Name },
@@ -159,6 +160,7 @@ impl Change {
             Self::PutVersion { version, .. } => Subject::Suite(version.suite.clone()),
             Self::PutPolicy { suite, .. }
             | Self::PutFixtures { suite, .. }
+            | Self::Mark { suite, .. }
             | Self::Delete { suite } => Subject::Suite(suite.clone()),
             Self::PutSchedule { dealt, .. } => Subject::Schedule(dealt.schedule.name.clone()),
             Self::DeleteSchedule { schedule } => Subject::Schedule(schedule.clone()),

@@ -10,7 +10,7 @@
 //! | `durable` | sled, opened and flushed so that it holds |
 //! | `blobs` | components and artifacts as files |
 //! | `components` | which components and archives are needed |
-//! | `suites`, `fixtures`, `runs`, `schedules`, `triggers`, `idempotency`, `numbers` | one kind of record each |
+//! | `suites`, `fixtures`, `marks`, `runs`, `schedules`, `triggers`, `idempotency`, `numbers` | one kind of record each |
 //! | `cursor` | lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
@@ -30,6 +30,7 @@ mod health;
 mod idempotency;
 mod keys;
 mod ledger;
+mod marks;
 mod message;
 mod numbers;
 mod pending;
@@ -98,6 +99,8 @@ pub struct StorageSettings {
     /// How many attempts a run that is read holds, in sum over its tests: 10,000. Each test has the same
     /// share, its last ones, and at least one; all of a test are read with the test alone.
     pub attempts_shown: usize,
+    /// How many tests of a suite may be muted, disabled or expected to fail: 1,000.
+    pub marks: u64,
     /// How many times of a schedule are remembered with what became of them: 10,000. The oldest go first.
     pub schedule_rows: u64,
     /// How many calls to a trigger are remembered with what became of them: 10,000. The oldest go first.
@@ -121,6 +124,7 @@ impl Default for StorageSettings {
             idempotency_ttl_ms: 86_400_000,
             idempotency_keys: 100_000,
             attempts_shown: 10_000,
+            marks: 1_000,
             schedule_rows: 10_000,
             trigger_rows: 10_000,
             trigger_refusals: 1_000,

@@ -161,6 +161,7 @@ pub(super) fn stage_removal(
     let policy = keys::policy(suite);
     let mut found = database.get_raw(&policy)?.is_some();
     values::remove(database, batch, &policy)?;
+    values::remove(database, batch, &keys::marks(suite))?;
     if let Some((at, _)) = newest(database, suite)? {
         batch.remove(keys::suite_at(at, suite));
         found = true;

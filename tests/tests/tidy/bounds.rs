@@ -21,6 +21,7 @@ pub(crate) const NO_BOUNDS: &[(&str, &str)] = &[
     ("http.heartbeat_ms", "how often a stream shows that it lives"),
     ("runner.bounds.attempts", "a default; max_attempts is the bound"),
     ("runner.bounds.timeout_ms", "a default; max_timeout_ms is the bound"),
+    ("runner.priority_ageing_ms", "how waiting is weighed against classes; it refuses nothing"),
     ("runner.guest_threads", "how many processors guests have"),
     ("scheduler.late_ms", "from when on a time counts as passed unseen"),
     (

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttemptView, ClearedAttemptView, CountsView, SuiteRef, schemas};
+use super::{AttemptView, ClearedAttemptView, CountsView, MarkView, SuiteRef, schemas};
 use crate::model::{EventKind, PlannedTest, RunEvent, RunId, RunStatus, Stage, TestStatus};
 
 /// One fact about a run.
@@ -34,6 +34,9 @@ pub struct PlannedTestView {
     pub max_attempts: u32,
     /// If it is not to be run: why.
     pub skip: Option<String>,
+    /// What an operator said of it when the run was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<MarkView>,
 }
 
 impl From<&PlannedTest> for PlannedTestView {
@@ -43,6 +46,7 @@ impl From<&PlannedTest> for PlannedTestView {
             soft: test.soft,
             max_attempts: test.max_attempts,
             skip: test.skip.clone(),
+            mark: test.mark.as_ref().map(Into::into),
         }
     }
 }

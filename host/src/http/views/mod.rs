@@ -7,7 +7,9 @@
 mod attempt;
 mod cleared;
 mod event;
+mod mark;
 mod policy;
+mod queue;
 mod reading;
 mod run;
 mod schedule;
@@ -21,7 +23,9 @@ pub use attempt::{
 };
 pub use cleared::{ClearedAttemptView, ClearingView};
 pub use event::{EventBody, EventView, StageView};
+pub use mark::{LastRunView, MarkBody, MarkView, MarkedView};
 pub use policy::PolicyView;
+pub use queue::{QueueView, WaitsForView};
 pub use run::{
     CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,
 };

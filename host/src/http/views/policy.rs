@@ -42,6 +42,15 @@ pub struct PolicyView {
     #[schema(schema_with = schemas::limits)]
     #[serde(deserialize_with = "by_name_or_default")]
     pub limits: LimitsPatch,
+    /// What no two runs on the server may use at the same time, beside what the suite declares with its
+    /// labels `handoff.lock`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<String>,
+    /// How many runs of the suite may be under way at the same time. The suite may declare fewer with its
+    /// label `handoff.concurrent-runs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub concurrent_runs: Option<u32>,
 }
 
 impl From<&Policy> for PolicyView {
@@ -55,6 +64,8 @@ impl From<&Policy> for PolicyView {
             config: policy.config.clone(),
             secrets: policy.secrets.keys().map(|name| (name.clone(), None)).collect(),
             limits: policy.limits.clone(),
+            locks: policy.locks.clone(),
+            concurrent_runs: policy.concurrent_runs,
         }
     }
 }
@@ -78,6 +89,8 @@ impl PolicyView {
             config: self.config,
             secrets: self.secrets.into_iter().map(keep).collect::<Result<_, _>>()?,
             limits: self.limits,
+            locks: self.locks,
+            concurrent_runs: self.concurrent_runs,
         })
     }
 }

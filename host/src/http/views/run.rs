@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::reading::{by_name, or_default};
-use super::{AttemptView, ClearingView, schemas};
+use super::{AttemptView, ClearingView, MarkView, QueueView, schemas};
 use crate::model::{
-    Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, Shard, SuiteId,
-    Tags, Test, TestStatus, Wait,
+    Attempts, Cause, Counts, Digest, Name, OnFlaky, Priority, Run, RunId, RunRequest, RunStatus,
+    RunSummary, Shard, SuiteId, Tags, Test, TestStatus, Wait,
 };
 
 /// A suite and one of its versions.
@@ -72,6 +72,16 @@ pub struct RunView {
     pub shuffle_seed: Option<u64>,
     /// The deadline of the whole run.
     pub timeout_ms: u64,
+    /// Which class of runs it is of.
+    #[schema(value_type = String, example = "normal")]
+    #[serde(default)]
+    pub priority: Priority,
+    /// What it has in common with runs that supersede it, or that it supersedes.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Its place in the queue, and what it waits for, if it does when it is read by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueView>,
     /// Whether somebody asked to stop it.
     pub cancel_requested: bool,
     /// Why it counts in no statistics, if somebody took it out as a whole.
@@ -128,6 +138,9 @@ impl RunView {
             repeat: run.spec.repeat,
             shuffle_seed: request.shuffle_seed,
             timeout_ms: run.spec.timeout_ms,
+            priority: request.priority,
+            group: request.group().map(Into::into),
+            queue: None,
             cancel_requested: run.cancel_requested,
             cleared: run.cleared.as_ref().map(Into::into),
             created_at: run.spec.created_at,
@@ -211,6 +224,10 @@ pub struct TestView {
     pub flaky: bool,
     /// Why it was skipped or cancelled.
     pub reason: Option<String>,
+    /// What an operator said of it when the run was accepted: that it is muted, disabled or expected to
+    /// fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<MarkView>,
     /// Why its attempts count in no statistics, if somebody took all of them out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleared: Option<ClearingView>,
@@ -238,6 +255,7 @@ impl TestView {
             soft: test.soft,
             flaky: test.is_flaky(),
             reason: test.reason.clone(),
+            mark: test.mark.as_ref().map(Into::into),
             cleared: test.attempts.clearing_of_all().map(Into::into),
             attempts: Vec::new(),
             attempts_total: test.attempts.total(),
@@ -338,6 +356,40 @@ pub struct RunBody {
     pub shuffle_seed: Option<u64>,
     /// How many rounds of all its tests the run has.
     pub repeat: Option<u32>,
+    /// After which causes of a failure a test is tried again: some of `assertion`, `panic`, `trap`, `exit`,
+    /// `timeout`, `fuel` and `memory`. Default: after each.
+    #[schema(value_type = Vec<String>, example = json!(["timeout"]))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<Cause>,
+    /// How long further attempts and the waits before them may take in sum. A further attempt begins only
+    /// if it begins within that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_budget_ms: Option<u64>,
+    /// What becomes of a run in which a test passed only when it was tried again, and none failed: `pass`
+    /// or `fail`.
+    #[schema(value_type = String, required = false, example = "pass")]
+    #[serde(skip_serializing_if = "OnFlaky::is_default")]
+    pub on_flaky: OnFlaky,
+    /// Which class of runs it is of: `low`, `normal` or `high`. Higher ones go first, but none waits for
+    /// ever: a run that has waited for `runner.priority_ageing_ms` goes before new ones of the next class.
+    #[schema(value_type = String, required = false, example = "normal")]
+    #[serde(skip_serializing_if = "Priority::is_default")]
+    pub priority: Priority,
+    /// Suites, as `namespace/name`, that must have passed for the same reference before it begins. What
+    /// counts is the newest run of each that was neither cancelled nor cleared.
+    #[schema(value_type = Vec<String>, example = json!(["default/smoke"]))]
+    #[serde(deserialize_with = "suites", skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<SuiteId>,
+    /// How long it waits for them at most; then it is cancelled. Default: `runner.bounds.max_needs_wait_ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs_within_ms: Option<u64>,
+    /// What runs of the suite have in common of which the newest alone matters, such as a branch. Default:
+    /// the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Whether it cancels the older runs of the suite with the same group that wait or are under way.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub supersede: bool,
     /// The suite's version. Default: the newest upload.
     #[schema(value_type = Option<String>)]
     pub version: Option<Digest>,
@@ -389,6 +441,22 @@ impl From<TagsBody> for Tags {
     }
 }
 
+/// Reads names of suites, whole or in parts.
+fn suites<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SuiteId>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected the names of suites, as `namespace/name`")]
+    enum Written {
+        Text(String),
+        Parts(SuiteId),
+    }
+    let written = Vec::<Written>::deserialize(from)?.into_iter();
+    let read = written.map(|suite| match suite {
+        Written::Text(text) => text.parse().map_err(D::Error::custom),
+        Written::Parts(suite) => Ok(suite),
+    });
+    read.collect()
+}
+
 /// Reads a wait, and tells its forms if it has none of them.
 fn wait<'de, D: Deserializer<'de>>(from: D) -> Result<Wait, D::Error> {
     let value = serde_json::Value::deserialize(from)?;
@@ -425,6 +493,14 @@ impl From<RunBody> for RunRequest {
             parallelism: body.parallelism,
             shuffle_seed: body.shuffle_seed,
             repeat: body.repeat,
+            retry_on: body.retry_on,
+            retry_budget_ms: body.retry_budget_ms,
+            on_flaky: body.on_flaky,
+            needs: body.needs,
+            needs_within_ms: body.needs_within_ms,
+            priority: body.priority,
+            group: body.group,
+            supersede: body.supersede,
         }
     }
 }
@@ -447,6 +523,14 @@ impl From<&RunRequest> for RunBody {
             shuffle_seed: request.shuffle_seed,
             repeat: request.repeat,
             shard: request.shard,
+            retry_on: request.retry_on.clone(),
+            retry_budget_ms: request.retry_budget_ms,
+            on_flaky: request.on_flaky,
+            needs: request.needs.clone(),
+            needs_within_ms: request.needs_within_ms,
+            priority: request.priority,
+            group: request.group.clone(),
+            supersede: request.supersede,
         }
     }
 }

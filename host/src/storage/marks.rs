@@ -1,0 +1,60 @@
+//! What is said of tests without another version of their suite: one record for each suite.
+
+use super::durable::Database;
+use super::message::Change;
+use super::{Shared, Storage, StorageError, keys, record, values};
+use crate::model::{Mark, Marks, SuiteId};
+
+impl Storage {
+    /// The marked tests of a suite.
+    pub fn marks(&self, suite: &SuiteId) -> Result<Marks, StorageError> {
+        read(&self.shared().database, suite)
+    }
+
+    /// Marks a test of a suite, which must exist, in place of what was said of it; none says nothing of it
+    /// any more. False if nothing was said of it before.
+    pub async fn mark(
+        &self,
+        suite: &SuiteId,
+        test: String,
+        mark: Option<Mark>,
+    ) -> Result<bool, StorageError> {
+        let suite = suite.clone();
+        self.change(Change::Mark { suite, test, mark: mark.map(Box::new) }).await
+    }
+}
+
+fn read(database: &Database, suite: &SuiteId) -> Result<Marks, StorageError> {
+    let record = values::get(database, &keys::marks(suite))?;
+    Ok(record.map(|bytes| record::decode(&bytes)).transpose()?.unwrap_or_default())
+}
+
+/// Adds the change to the batch.
+pub(super) fn stage(
+    shared: &Shared,
+    batch: &mut sled::Batch,
+    suite: &SuiteId,
+    test: String,
+    mark: Option<Mark>,
+) -> Result<bool, StorageError> {
+    let database = &shared.database;
+    if database.scan(&keys::versions(suite)).next().is_none() {
+        return Err(StorageError::NoSuite(suite.clone()));
+    }
+    let mut marks = read(database, suite)?;
+    let before = match mark {
+        Some(mark) => marks.insert(test, mark),
+        None => marks.remove(&test),
+    };
+    let most = shared.settings.marks;
+    if marks.len() as u64 > most {
+        shared.metrics.server_limit_hit("storage.marks");
+        return Err(StorageError::TooManyMarks(most));
+    }
+    let key = keys::marks(suite);
+    values::remove(database, batch, &key)?;
+    if !marks.is_empty() {
+        values::put(batch, &key, &record::encode(&marks)?);
+    }
+    Ok(before.is_some())
+}
