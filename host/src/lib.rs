@@ -13,6 +13,7 @@ pub mod program;
 pub mod report;
 pub mod runner;
 pub mod scheduler;
+pub mod statistics;
 pub mod storage;
 pub mod telemetry;
 pub mod triggers;
