@@ -11,6 +11,7 @@
 //! | `memory` | resident memory when idle and for each attempt under way; what endless allocation costs | the limits |
 //! | `store` | start-up and list latency with many runs stored | the same with 100 runs |
 //! | `schedules` | how late the runs of 1,000 schedules start that are due in the same second | as many requests for runs |
+//! | `statistics` | the statistics of a test with 100,000 attempts | those of a test with 100; an answer to /healthz |
 //! | `languages` | what a suite costs in each language: to compile, to load, the first verdict, each attempt, metering | reading the same file; a command that does nothing; a bare loop; an engine that does not meter |
 //!
 //! How each is taken and how to read it is in `bench/README.md`. Give `--only PART` to repeat a part.
@@ -22,6 +23,7 @@ mod languages;
 mod memory;
 mod schedules;
 mod server;
+mod statistics;
 mod store;
 mod throughput;
 
@@ -59,6 +61,7 @@ enum Part {
     Memory,
     Store,
     Schedules,
+    Statistics,
     Languages,
 }
 
@@ -103,6 +106,7 @@ async fn measure(part: Part, setup: &Setup) -> Result<()> {
         }
         Part::Store => store::lists_and_start(setup).await,
         Part::Schedules => schedules::due_at_once(setup).await,
+        Part::Statistics => statistics::of_many_attempts(setup).await,
         Part::Languages => languages::cost(setup).await,
     }
 }

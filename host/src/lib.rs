@@ -16,6 +16,7 @@ pub mod program;
 pub mod report;
 pub mod runner;
 pub mod scheduler;
+pub mod statistics;
 pub mod storage;
 pub mod telemetry;
 pub mod triggers;

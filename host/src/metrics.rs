@@ -57,6 +57,10 @@ metrics! {
     runs: IntCounterVec = "handoff_testsuites_started_total", SUITE_RESULT;
     /// Tests that got their verdict, by result.
     tests: IntCounterVec = "handoff_tests_run_total", SUITE_RESULT;
+    /// Tests that are flaky or broken at present, by state.
+    states: IntGaugeVec = "handoff_tests_in_state", &["namespace", "suite_name", "state"];
+    /// Turns in the statistics of suites and tests, by kind.
+    news: IntCounterVec = "handoff_statistics_news_total", &["news"];
     /// Tests that passed after a failed attempt.
     flaky: IntCounterVec = "handoff_tests_flaky_total", SUITE;
     /// When a run of the suite last passed, in seconds since 1970.
@@ -303,6 +307,20 @@ impl Metrics {
     /// What becomes of a call to a trigger is known.
     pub fn trigger_call(&self, outcome: CallOutcome) {
         self.0.declared.trigger_calls.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// So many more tests of a suite are in this state. That most tests are in is not counted.
+    pub fn tests_in_state(&self, suite: &SuiteId, state: &'static str, more: i64) {
+        if state == "steady" {
+            return;
+        }
+        let (namespace, name) = self.labels(suite);
+        self.0.declared.states.with_label_values(&[namespace.as_str(), &name, state]).add(more);
+    }
+
+    /// A result turned something: see `statistics::News`.
+    pub fn statistics_news(&self, news: &'static str) {
+        self.0.declared.news.with_label_values(&[news]).inc();
     }
 
     /// A batch of events was made durable.

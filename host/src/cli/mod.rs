@@ -33,6 +33,7 @@ mod serve;
 mod settings;
 mod signals;
 mod sse;
+mod statistics;
 mod steps;
 mod suites;
 mod terminal;
@@ -107,6 +108,10 @@ enum Command {
     Clear(clear::ClearArgs),
     /// List the suites of a server
     Suites(suites::SuitesArgs),
+    /// Show what the results of a suite, or of one of its tests, come to
+    Stats(statistics::StatsArgs),
+    /// List the tests that are flaky, or find out whether one is mended
+    Flaky(statistics::FlakyArgs),
     /// Show or set what a suite may do
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -241,6 +246,8 @@ impl Command {
             Self::Retry(args) => args.run(surroundings).await,
             Self::Clear(args) => args.run(surroundings).await,
             Self::Suites(args) => args.run(surroundings).await,
+            Self::Stats(args) => args.run(surroundings).await,
+            Self::Flaky(args) => args.run(surroundings).await,
             Self::Policy(command) => command.run(surroundings).await,
             Self::Marks(command) => command.run(surroundings).await,
             Self::Inspect(args) => args.run(surroundings).await,

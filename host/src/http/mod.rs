@@ -24,6 +24,7 @@ mod run_events;
 mod runs;
 mod schedules;
 mod settings;
+mod statistics;
 mod suites;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use super::{
     Api, HttpSettings, artifacts, clear, extract, fixtures, health, logs, marks, middleware,
-    openapi, policies, reports, run_events, runs, schedules, suites, triggers,
+    openapi, policies, reports, run_events, runs, schedules, statistics, suites, triggers,
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
@@ -58,6 +58,7 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .routes(routes!(artifacts::read))
         .routes(routes!(reports::read))
         .merge(scheduled())
+        .merge(counted())
         .layer(time(short))
         .layer(told.clone())
         .layer(json);
@@ -104,6 +105,17 @@ fn scheduled() -> OpenApiRouter<Api> {
         .routes(routes!(triggers::list, triggers::create))
         .routes(routes!(triggers::read, triggers::change, triggers::delete))
         .routes(routes!(triggers::history))
+}
+
+fn counted() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(statistics::suite))
+        .routes(routes!(statistics::tests))
+        .routes(routes!(statistics::test))
+        .routes(routes!(statistics::confirm))
+        .routes(routes!(statistics::failures))
+        .routes(routes!(statistics::flaky))
+        .routes(routes!(statistics::broken))
 }
 
 /// The routes with every layer around them.

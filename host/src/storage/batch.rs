@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::EarlierAnswer;
 use super::components::Changes;
+use super::counting::{Counting, Tallies};
 use super::idempotency::{self, Answered, Keys};
 use super::message::{Append, Origin};
 use super::pending::Before;
@@ -32,7 +33,11 @@ pub(super) struct Standing {
 
 /// The runs that are not finished, as far as the committing thread remembers them. Whatever is not
 /// here is read from the store.
-pub(super) type Standings = HashMap<RunId, Standing>;
+#[derive(Default)]
+pub(super) struct Standings {
+    runs: HashMap<RunId, Standing>,
+    tallies: Tallies,
+}
 
 /// The most runs to remember, about half a KiB each; more than that, and all are forgotten and read again.
 /// Not a setting: it costs time alone. More than `runner.queue` and `runner.concurrent_runs` come to by default, so that none is read twice.
@@ -55,6 +60,7 @@ pub(super) struct Batch {
     answered: HashMap<Digest, Answered>,
     numbers: HashMap<SuiteId, u64>,
     components: Changes,
+    counting: Counting,
     events: Vec<Arc<RunEvent>>,
     now: Timestamp,
 }
@@ -67,6 +73,7 @@ impl Batch {
             answered: HashMap::new(),
             numbers: HashMap::new(),
             components: Changes::new(),
+            counting: Counting::default(),
             events: Vec::new(),
             now: Timestamp::now(),
         }
@@ -76,7 +83,7 @@ impl Batch {
     pub(super) fn add(
         &mut self,
         shared: &Shared,
-        standings: &Standings,
+        standings: &mut Standings,
         append: Append,
     ) -> Result<u64, StorageError> {
         let Append { mut event, json, detail, key, origin, .. } = append;
@@ -96,6 +103,13 @@ impl Batch {
         let last = std::mem::replace(&mut touched.now.at, event.at);
         runs::apply(&mut touched.now.summary, &event, last);
         touched.push(seq, &json);
+        // Its first event is the only one before which there is nothing to read.
+        let tally = standings.tallies.of(&shared.database, run, seq > 1);
+        let counted = tally.apply(&touched.now.summary, &event);
+        if !counted.is_empty() {
+            let summary = touched.now.summary.clone();
+            self.counting.add(shared, &summary, &event, counted);
+        }
         if let Some((key, record)) = detail {
             values::put(&mut self.writes, &key, &record);
         }
@@ -172,7 +186,7 @@ impl Batch {
             Entry::Occupied(touched) => return Ok(touched.into_mut()),
             Entry::Vacant(vacant) => vacant,
         };
-        let before = match standings.get(&run) {
+        let before = match standings.runs.get(&run) {
             Some(standing) => Some(standing.clone()),
             None => read_standing(shared, run)?,
         };
@@ -212,6 +226,7 @@ impl Batch {
             let highest = shared.numbers.stored(&shared.database, suite)?.max(*number);
             self.writes.insert(keys::highest_number(suite), record::encode(&highest)?);
         }
+        self.counting.finish(shared, &mut self.writes)?;
         if !self.answered.is_empty() {
             let added = self.answered.iter();
             let (database, settings) = (&shared.database, &shared.settings);
@@ -236,6 +251,11 @@ impl Batch {
         self.touched.iter().map(before).collect()
     }
 
+    /// The records of statistics that this batch changes, as they were before it.
+    pub(super) fn records_before(&mut self) -> HashMap<Vec<u8>, Option<sled::IVec>> {
+        self.counting.before()
+    }
+
     /// Who needs components that did not before, and the other way round.
     pub(super) fn components(&mut self) -> Changes {
         std::mem::take(&mut self.components)
@@ -245,14 +265,16 @@ impl Batch {
     pub(super) fn stored(self, shared: &Shared, standings: &mut Standings) -> Vec<Arc<RunEvent>> {
         for (run, touched) in self.touched {
             if touched.now.summary.status.is_terminal() {
-                standings.remove(&run);
+                standings.runs.remove(&run);
+                standings.tallies.forget(run);
             } else {
-                standings.insert(run, touched.now);
+                standings.runs.insert(run, touched.now);
             }
         }
-        if standings.len() > MAX_STANDINGS {
-            standings.clear();
+        if standings.runs.len() > MAX_STANDINGS {
+            *standings = Standings::default();
         }
+        self.counting.stored(&shared.metrics);
         for (suite, number) in &self.numbers {
             shared.numbers.stored_up_to(suite, *number);
         }

@@ -26,12 +26,20 @@
 //! | `Tu` | name of a trigger, time | (the call then was not signed) |
 //! | `Td` | name of a trigger, mark of a delivery | the run that it started |
 //! | `TD` | name of a trigger, time, mark of a delivery | |
+//! | `q` | suite, test, or nothing for the suite itself | what is known of its results |
+//! | `Q` | suite, test, place | one result |
+//! | `w` | state, suite, test | (the test is in this state) |
+//! | `g` | suite, fingerprint | group of failures |
+//! | `G` | suite, inverted time of the last failure, fingerprint | |
+//! | `z` | suite | how many of `q` and `g` there are |
+//! | `#` | | the format of `q` to `z` |
 //! | `k` | digest of an idempotency key | what it made |
 //! | `K` | time, digest of an idempotency key | |
 
 use jiff::Timestamp;
 
 use crate::model::{Digest, Name, RunId, RunStatus, Stage, SuiteId};
+use crate::statistics::State;
 
 /// The format of the whole store.
 pub(super) const LAYOUT: &[u8] = b"!";
@@ -316,6 +324,79 @@ pub(super) fn detail(run: RunId, stage: &Stage, round: u32, number: u32) -> Vec<
     };
     [b"d", run.as_bytes().as_slice(), &[kind], &name, &round.to_be_bytes(), &number.to_be_bytes()]
         .concat()
+}
+
+/// The format of what is derived from runs.
+pub(super) const COUNTED: &[u8] = b"#";
+
+/// The tables of what is derived from runs.
+pub(super) const DERIVED: [&[u8]; 6] = [b"q", b"Q", b"w", b"g", b"G", b"z"];
+
+/// How many tests and groups of failures of a suite are kept.
+pub(super) fn sizes(suite: &SuiteId) -> Vec<u8> {
+    of_suite(b"z", suite)
+}
+
+/// The start of the keys of what is known of a suite's tests, by name; the suite itself comes first.
+pub(super) fn series_of(suite: &SuiteId) -> Vec<u8> {
+    of_suite(b"q", suite)
+}
+
+pub(super) fn series(suite: &SuiteId, test: &str) -> Vec<u8> {
+    [series_of(suite).as_slice(), test.as_bytes()].concat()
+}
+
+/// The start of the keys of the results of a test, whose name has no zero byte; the oldest first.
+pub(super) fn samples(suite: &SuiteId, test: &str) -> Vec<u8> {
+    [of_suite(b"Q", suite).as_slice(), test.as_bytes(), &[0]].concat()
+}
+
+pub(super) fn sample(suite: &SuiteId, test: &str, place: u64) -> Vec<u8> {
+    [samples(suite, test).as_slice(), &place.to_be_bytes()].concat()
+}
+
+/// The place at the end of a result's key.
+pub(super) fn read_sample(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*key.last_chunk()?))
+}
+
+/// The start of the keys of tests in a state, of all suites or one.
+pub(super) fn tests_in(state: State, suite: Option<&SuiteId>) -> Vec<u8> {
+    // Stored: a state keeps its number.
+    let state = match state {
+        State::Steady => 0,
+        State::Flaky => 1,
+        State::Broken => 2,
+    };
+    suite.map_or_else(|| vec![b'w', state], |suite| of_suite(&[b'w', state], suite))
+}
+
+pub(super) fn test_in(state: State, suite: &SuiteId, test: &str) -> Vec<u8> {
+    [tests_in(state, Some(suite)).as_slice(), test.as_bytes()].concat()
+}
+
+/// Suite and test from what follows the state in a key of the above.
+pub(super) fn read_test_in(rest: &[u8]) -> Option<(SuiteId, String)> {
+    let (suite, test) = std::str::from_utf8(rest).ok()?.split_once('\0')?;
+    Some((suite.parse().ok()?, test.to_owned()))
+}
+
+pub(super) fn group(suite: &SuiteId, id: &[u8; 16]) -> Vec<u8> {
+    [of_suite(b"g", suite).as_slice(), id].concat()
+}
+
+/// The start of the keys of a suite's groups of failures, the one that was last seen first.
+pub(super) fn groups(suite: &SuiteId) -> Vec<u8> {
+    of_suite(b"G", suite)
+}
+
+pub(super) fn group_at(suite: &SuiteId, at: Timestamp, id: &[u8; 16]) -> Vec<u8> {
+    [groups(suite).as_slice(), &inverted(&time(at)), id].concat()
+}
+
+/// The fingerprint at the end of a group's key.
+pub(super) fn read_group(key: &[u8]) -> Option<[u8; 16]> {
+    key.last_chunk().copied()
 }
 
 pub(super) fn idempotency(key: &Digest) -> Vec<u8> {

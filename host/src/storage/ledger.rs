@@ -88,7 +88,7 @@ impl Ledger {
         components: Users,
     ) -> Self {
         let keys = Keys::open(&shared.database);
-        let (backlog, standings) = (VecDeque::new(), Standings::new());
+        let (backlog, standings) = (VecDeque::new(), Standings::default());
         Self { shared, queue, clock, on_stored, backlog, standings, keys, components }
     }
 
@@ -230,7 +230,7 @@ impl Ledger {
             match message {
                 Message::Append(mut append, reply) => {
                     rooms.extend(append.room.take());
-                    let added = batch.add(&self.shared, &self.standings, *append);
+                    let added = batch.add(&self.shared, &mut self.standings, *append);
                     answers.push(Answer::Event(reply, added));
                 }
                 Message::Change(change, reply) => {
@@ -321,7 +321,7 @@ impl Ledger {
     fn flush(&mut self, mut batch: Batch) -> Result<(), StorageError> {
         let shared = &self.shared;
         batch.finish(shared, &mut self.keys)?;
-        shared.pending.begin(batch.before());
+        shared.pending.begin(batch.before(), batch.records_before());
         shared.database.commit(std::mem::take(&mut batch.writes))?;
         shared.pending.end();
         self.components.change(batch.components(), &shared.components);

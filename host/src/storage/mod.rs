@@ -11,6 +11,7 @@
 //! | `blobs` | components and artifacts as files |
 //! | `components` | which components and archives are needed |
 //! | `suites`, `fixtures`, `marks`, `runs`, `schedules`, `triggers`, `idempotency`, `numbers` | one kind of record each |
+//! | `counting`, `recount`, `statistics` | results and failures: kept up to date, made again, read |
 //! | `cursor` | lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
@@ -22,6 +23,7 @@
 mod batch;
 mod blobs;
 mod components;
+mod counting;
 mod cursor;
 mod durable;
 mod error;
@@ -35,8 +37,10 @@ mod message;
 mod numbers;
 mod pending;
 mod record;
+mod recount;
 mod runs;
 mod schedules;
+mod statistics;
 mod suites;
 #[cfg(test)]
 mod tests;
@@ -67,6 +71,7 @@ use numbers::Numbers;
 use pending::Pending;
 
 pub use schedules::Dealt;
+pub use statistics::{Results, StoredGroup, StoredSeries};
 pub use triggers::Called;
 
 use crate::metrics::Metrics;
@@ -111,6 +116,12 @@ pub struct StorageSettings {
     /// How many ids of deliveries that started runs are remembered of a trigger, to know them again:
     /// 100,000. GitHub's deliveries take two each. The oldest go first.
     pub trigger_deliveries: u64,
+    /// How many results of each test, and of each suite, are kept for statistics: 500. The oldest go first.
+    pub statistics_results: u64,
+    /// Of how many tests of a suite results are kept: 20,000. Tests that have not run for long go first.
+    pub statistics_tests: u64,
+    /// How many groups of failures of a suite are kept: 1,000. Those not seen for long go first.
+    pub statistics_groups: u64,
 }
 
 impl Default for StorageSettings {
@@ -129,6 +140,9 @@ impl Default for StorageSettings {
             trigger_rows: 10_000,
             trigger_refusals: 1_000,
             trigger_deliveries: 100_000,
+            statistics_results: 500,
+            statistics_tests: 20_000,
+            statistics_groups: 1_000,
         }
     }
 }
@@ -341,6 +355,7 @@ impl Storage {
         let components = Blobs::open(dir.join("components"))?;
         let artifacts = Blobs::open(dir.join("blobs"))?;
         let users = Users::open(&database, &components)?;
+        recount::bring_up_to_date(&database, &settings, &metrics)?;
         // After all that fails in earnest: it must not be dropped by a task, as the caller may be.
         let clock = ledger::runtime(settings.large_details)?;
         let shared = Arc::new(Shared {

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use sled::IVec;
+
 use crate::model::{RunId, RunSummary};
 
 /// A run as it was before the batch that is being stored.
@@ -16,17 +18,36 @@ pub(super) struct Before {
 /// The runs in the batch that is being stored. Readers look here after they read the store: what
 /// they read was either durable by then, or is found here.
 #[derive(Default)]
-pub(super) struct Pending(Mutex<HashMap<RunId, Before>>);
+pub(super) struct Pending {
+    runs: Mutex<HashMap<RunId, Before>>,
+    /// Records of statistics as they were: none if there was none.
+    records: Mutex<HashMap<Vec<u8>, Option<IVec>>>,
+}
 
 impl Pending {
     /// A batch with these runs is about to be applied.
-    pub(super) fn begin(&self, runs: HashMap<RunId, Before>) {
+    pub(super) fn begin(
+        &self,
+        runs: HashMap<RunId, Before>,
+        records: HashMap<Vec<u8>, Option<IVec>>,
+    ) {
         *self.runs() = runs;
+        *self.records() = records;
     }
 
     /// The batch is durable. Never called after a failure: what was applied then stays hidden.
     pub(super) fn end(&self) {
         self.runs().clear();
+        self.records().clear();
+    }
+
+    /// The record of statistics that may be shown in place of the stored one; none inside if none may be.
+    pub(super) fn record(&self, key: &[u8]) -> Option<Option<IVec>> {
+        self.records().get(key).cloned()
+    }
+
+    fn records(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Option<IVec>>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last event of a run that may be shown, if not all may.
@@ -44,6 +65,6 @@ impl Pending {
     }
 
     fn runs(&self) -> MutexGuard<'_, HashMap<RunId, Before>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -184,7 +184,7 @@ fn first_page(database: &Database, run: RunId, after: u64) -> Result<u64, Storag
 }
 
 /// The first page that starts at `from` or later.
-fn page_from(
+pub(super) fn page_from(
     database: &Database,
     run: RunId,
     from: u64,

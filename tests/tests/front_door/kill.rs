@@ -211,6 +211,7 @@ async fn every_run_ends_well(client: &Client, target: &Target, ledger: &Shared) 
         lost += history.lost();
     }
     one_run_for_each_key(client, &ledger).await;
+    each_result_counts_once(client, &ledger).await;
     eprintln!("{} runs, {lost} attempts cut short", ledger.runs.len());
     assert!(lost > 0, "no kill met a running attempt: the test shows nothing");
     assert!(!ledger.versions.is_empty(), "no upload was acknowledged: the test shows nothing");
@@ -236,4 +237,16 @@ async fn one_run_for_each_key(client: &Client, ledger: &Ledger) {
     let twice: Vec<_> = by_key.iter().filter(|(_, runs)| **runs > 1).collect();
     assert!(twice.is_empty(), "one key made several runs: {twice:?}");
     assert_eq!(runs.len(), ledger.runs.len(), "a run that nobody asked for");
+}
+
+/// Each run, and each test of it, is one result.
+async fn each_result_counts_once(client: &Client, ledger: &Ledger) {
+    let runs = json!({"runs": ledger.runs.len(), "failed": 0, "retried": 0});
+    let suite = client.json("/suites/default/steps/statistics").await;
+    assert_eq!(suite["totals"], runs);
+    let tests = client.list("/suites/default/steps/statistics/tests").await;
+    assert!(!tests.is_empty());
+    for test in tests {
+        assert_eq!(test["totals"], runs, "{test:#}");
+    }
 }

@@ -14,6 +14,7 @@ mod reading;
 mod run;
 mod schedule;
 mod schemas;
+mod statistics;
 mod suite;
 mod trigger;
 
@@ -30,6 +31,11 @@ pub use run::{
     CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,
 };
 pub use schedule::{DueView, RuleBody, ScheduleBody, ScheduleView, ScheduledSuite, SuiteParts};
+pub use statistics::{
+    BriefView, ChangeView, ConfirmationView, FailureGroupView, IntervalView, MeasureView,
+    ReportView, SeenView, SpotView, StandingView, StatisticsView, SuiteNames, TotalsView,
+    TrendView,
+};
 pub use suite::{
     FixturesView, LabelView, LinkView, ProtocolView, StepView, SuiteSummaryView, SuiteView,
     TestCaseView, UploadEventView, VersionSummaryView, VersionView,

@@ -1,6 +1,7 @@
 //! The store through its handle, with a disk whose free space the test sets.
 
 mod runs;
+mod statistics;
 mod suites;
 mod writing;
 

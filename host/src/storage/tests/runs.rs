@@ -1,5 +1,7 @@
 //! Events, summaries, lists and details of runs.
 
+use std::collections::HashMap;
+
 use super::*;
 
 #[tokio::test]
@@ -312,7 +314,7 @@ async fn nobody_reads_what_is_not_yet_durable() {
         crate::model::RunSummary { status: RunStatus::Queued, started_at: None, ..summary.clone() };
     let before = pending::Before { seq: 1, summary: Some(before) };
     let nothing = pending::Before { seq: 0, summary: None };
-    shared.pending.begin([(run, before), (new, nothing)].into());
+    shared.pending.begin([(run, before), (new, nothing)].into(), HashMap::new());
     let storage = &opened.storage;
     assert_eq!(storage.events(run, 0, 10).unwrap().len(), 1);
     assert_eq!(storage.summary(run).unwrap().unwrap().status, RunStatus::Queued);

@@ -1,0 +1,296 @@
+//! Statistics of suites and tests, and groups of failures.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::error::{ApiError, Kind, Problem};
+use super::extract::{Path, Query, Received, page};
+use super::idempotency::Idempotency;
+use super::runs::{as_queued, location};
+use super::views::{FailureGroupView, List, RunView, StandingView, StatisticsView};
+use crate::model::{Digest, Name, Run, RunRequest, SuiteId};
+use crate::statistics::{Series, State as Standing, Window, report};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WindowQuery {
+    /// The last so many results, or those of so long: `100`, or `7d`. Default: all that are kept.
+    #[param(example = "100")]
+    window: Option<String>,
+    /// Only results of this version.
+    #[param(value_type = Option<String>)]
+    version: Option<Digest>,
+    /// Only results with exactly this reference.
+    reference: Option<String>,
+}
+
+impl WindowQuery {
+    fn window(self, now: Timestamp) -> Result<Window, ApiError> {
+        let Self { window, version, reference } = self;
+        let mut chosen = Window { version, reference, ..Window::default() };
+        let Some(text) = window else { return Ok(chosen) };
+        let malformed = || {
+            let detail =
+                format!("window is {text:?}: write a number of results, or a time such as");
+            ApiError::malformed(format!("{detail} `12h` or `7d`"))
+        };
+        match text.parse::<usize>() {
+            Ok(0) => return Err(malformed()),
+            Ok(results) => chosen.results = Some(results),
+            Err(_) => {
+                let long = humantime::parse_duration(&text).map_err(|_| malformed())?;
+                let long = SignedDuration::try_from(long).map_err(|_| malformed())?;
+                chosen.since = Some(now.saturating_sub(long).map_err(|_| malformed())?);
+            }
+        }
+        Ok(chosen)
+    }
+}
+
+/// Statistics of a suite's runs.
+///
+/// A result is a run. Those that ended in an error of the platform, were cancelled or cleared are none.
+#[utoipa::path(
+    get, path = "/suites/{namespace}/{name}/statistics", tag = "statistics",
+    params(("namespace" = String, Path), ("name" = String, Path), WindowQuery),
+    responses(
+        (status = 200, body = StatisticsView),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn suite(
+    State(api): State<Api>,
+    Path(suite): Path<SuiteId>,
+    Query(query): Query<WindowQuery>,
+) -> Result<Json<StatisticsView>, ApiError> {
+    read(&api, suite, String::new(), query).await
+}
+
+/// Statistics of a test.
+///
+/// A result is what the test came to in one round of a run, whatever attempts it took.
+#[utoipa::path(
+    get, path = "/suites/{namespace}/{name}/tests/{test}/statistics", tag = "statistics",
+    params(
+        ("namespace" = String, Path), ("name" = String, Path), ("test" = String, Path), WindowQuery,
+    ),
+    responses(
+        (status = 200, body = StatisticsView),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn test(
+    State(api): State<Api>,
+    Path((namespace, name, test)): Path<(Name, Name, String)>,
+    Query(query): Query<WindowQuery>,
+) -> Result<Json<StatisticsView>, ApiError> {
+    read(&api, SuiteId { namespace, name }, test, query).await
+}
+
+async fn read(
+    api: &Api,
+    suite: SuiteId,
+    test: String,
+    query: WindowQuery,
+) -> Result<Json<StatisticsView>, ApiError> {
+    let window = query.window(Timestamp::now())?;
+    let view = api.ask(move |storage| {
+        let found = storage.results(&suite, &test)?;
+        Ok(found.ok_or_else(|| no_results(&suite, &test)).map(|found| StatisticsView {
+            window: (&report(&found.series, &found.kept, &window)).into(),
+            standing: StandingView::of(&suite, &test, &found.series),
+        }))
+    });
+    Ok(Json(view.await??))
+}
+
+fn no_results(suite: &SuiteId, test: &str) -> ApiError {
+    ApiError::not_found(match test {
+        "" => format!("there is no result of the suite {suite}: no run of it has passed or failed"),
+        _ => format!("there is no result of a test {test:?} of the suite {suite}"),
+    })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// How many items at most, from 1 to 500. Default: 50.
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// How each test of a suite stands, by name.
+#[utoipa::path(
+    get, path = "/suites/{namespace}/{name}/statistics/tests", tag = "statistics",
+    params(("namespace" = String, Path), ("name" = String, Path), PageQuery),
+    responses(
+        (status = 200, body = List<StandingView>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn tests(
+    State(api): State<Api>,
+    Path(suite): Path<SuiteId>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<List<StandingView>>, ApiError> {
+    let page = page(query.limit, query.cursor)?;
+    Ok(Json(List::of(api.ask(move |storage| storage.tests(&suite, &page)).await?)))
+}
+
+/// The groups of failures of a suite, the one that was last seen first.
+#[utoipa::path(
+    get, path = "/suites/{namespace}/{name}/failures", tag = "statistics",
+    params(("namespace" = String, Path), ("name" = String, Path), PageQuery),
+    responses(
+        (status = 200, body = List<FailureGroupView>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn failures(
+    State(api): State<Api>,
+    Path(suite): Path<SuiteId>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<List<FailureGroupView>>, ApiError> {
+    let page = page(query.limit, query.cursor)?;
+    Ok(Json(List::of(api.ask(move |storage| storage.groups(&suite, &page)).await?)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StateQuery {
+    /// Of which suite: `namespace/name`, or a name in the namespace `default`. Default: of all.
+    suite: Option<String>,
+    /// How many items at most, from 1 to 500. Default: 50.
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// The tests that are flaky, by suite and name.
+#[utoipa::path(
+    get, path = "/statistics/flaky", tag = "statistics", params(StateQuery),
+    responses(
+        (status = 200, body = List<StandingView>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn flaky(
+    State(api): State<Api>,
+    Query(query): Query<StateQuery>,
+) -> Result<Json<List<StandingView>>, ApiError> {
+    in_state(&api, Standing::Flaky, query).await
+}
+
+/// The tests that are broken, by suite and name.
+#[utoipa::path(
+    get, path = "/statistics/broken", tag = "statistics", params(StateQuery),
+    responses(
+        (status = 200, body = List<StandingView>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn broken(
+    State(api): State<Api>,
+    Query(query): Query<StateQuery>,
+) -> Result<Json<List<StandingView>>, ApiError> {
+    in_state(&api, Standing::Broken, query).await
+}
+
+async fn in_state(
+    api: &Api,
+    state: Standing,
+    query: StateQuery,
+) -> Result<Json<List<StandingView>>, ApiError> {
+    let suite = query.suite.map(|text| text.parse::<SuiteId>()).transpose();
+    let suite = suite.map_err(|error| ApiError::malformed(format!("suite: {error}")))?;
+    let page = page(query.limit, query.cursor)?;
+    let found = api.ask(move |storage| storage.tests_in(state, suite.as_ref(), &page)).await?;
+    Ok(Json(List::of(found)))
+}
+
+/// What a run that confirms a test is asked for.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ConfirmBody {
+    /// Which version. Default: the newest upload.
+    #[schema(value_type = Option<String>)]
+    version: Option<Digest>,
+    /// What is tested. Default: as in the last result, whose parameters it has too.
+    reference: Option<String>,
+    /// Who or what asks.
+    initiated_by: Option<String>,
+}
+
+/// Start as many rounds of a test as it takes to be 95 % sure that it is mended.
+///
+/// One run with so many rounds, each of one attempt. If all pass, the test is not flaky any more.
+#[utoipa::path(
+    post, path = "/suites/{namespace}/{name}/tests/{test}/confirm", tag = "statistics",
+    params(
+        ("namespace" = String, Path), ("name" = String, Path), ("test" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header),
+    ),
+    request_body(content = Option<ConfirmBody>, content_type = "application/json"),
+    responses(
+        (status = 202, body = RunView, headers(("Location" = String))),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is confirmed already, or never failed"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u64))),
+    ),
+)]
+pub(super) async fn confirm(
+    State(api): State<Api>,
+    Path((namespace, name, test)): Path<(Name, Name, String)>,
+    key: Idempotency,
+    body: Received,
+) -> Result<Response, ApiError> {
+    let asked: ConfirmBody = body.json_or_default()?;
+    let key = key.over(&body.bytes);
+    drop(body);
+    let suite = SuiteId { namespace, name };
+    let (of, named) = (suite.clone(), test.clone());
+    let series = api.ask(move |storage| storage.series(&of, &named)).await?;
+    let series = series.ok_or_else(|| no_results(&suite, &test))?;
+    let more = series.confirmation().more;
+    if more == 0 {
+        let detail =
+            format!("no more runs of {test:?} are needed: as far as is known it is mended");
+        return Err(ApiError::new(Kind::Conflict, detail));
+    }
+    let RunRequest { reference, params, .. } = last_request(&api, &series).await?;
+    let request = RunRequest {
+        version: asked.version,
+        reference: asked.reference.or(reference),
+        initiated_by: asked.initiated_by,
+        params,
+        filter: Some(format!("^{}$", regex::escape(&test))),
+        max_attempts: Some(1),
+        repeat: Some(u32::try_from(more).unwrap_or(u32::MAX)),
+        ..RunRequest::default()
+    };
+    let run = api.app.runner.submit(suite, request, key).await?;
+    let view = RunView::from(&as_queued(&api, run).await?);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location(run))], Json(view)).into_response())
+}
+
+/// What the run of the last result was asked for; nothing if it is gone.
+async fn last_request(api: &Api, series: &Series) -> Result<RunRequest, ApiError> {
+    let Some(last) = &series.last else { return Ok(RunRequest::default()) };
+    let (run, reference) = (last.run, last.reference.clone());
+    let first = api.ask(move |storage| storage.events(run, 0, 1)).await?;
+    let request = Run::fold(&first).map(|run| run.spec.request);
+    Ok(request.unwrap_or(RunRequest { reference, ..RunRequest::default() }))
+}
