@@ -16,6 +16,7 @@ mod limits;
 mod plan;
 mod policy;
 mod protocol;
+mod rounds;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -41,6 +42,7 @@ pub use limits::{Limit, Limits, LimitsPatch};
 pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};
 pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget, wrong_with_name};
 pub use protocol::{Protocol, UnknownProtocol};
+pub use rounds::{FirstFailure, Rounds, Tally, Took};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
 pub use schedule::{
     CatchUp, CatchUpMode, DueOutcome, DueRow, Ends, Overlap, Paused, Schedule, ScheduleSpec,

@@ -341,7 +341,7 @@ async fn end(
         }
         let kind = EventKind::TestFinished {
             test: test.name.clone(),
-            round: run.spec.repeat,
+            round: test.rounds_finished + 1,
             status,
             reason: Some(reason.clone()),
         };

@@ -40,6 +40,7 @@ mod results;
 mod schedules;
 mod sdk;
 mod settings;
+mod soak;
 mod steps;
 mod triggers;
 mod uploads;

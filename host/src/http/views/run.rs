@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttemptView, ClearingView, schemas};
+use super::{AttemptView, ClearingView, RoundsView, schemas};
 use crate::model::{
     Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, Shard, SuiteId,
     Tags, Test, TestStatus, Wait,
@@ -65,8 +65,18 @@ pub struct RunView {
     pub shard: Option<Shard>,
     /// How many tests may run at the same time.
     pub parallelism: u32,
-    /// How many rounds of its tests it has.
+    /// How many rounds of its tests it has at most.
     pub repeat: u32,
+    /// After which time no further round begins, if the request said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat_for_ms: Option<u64>,
+    /// Whether no further round begins after one that failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeat_until_failure: bool,
+    /// What its rounds came to so far; missing if it has only one. A round passed if every test that counts
+    /// did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<RoundsView>,
     /// The seed of the order, if it was shuffled.
     pub shuffle_seed: Option<u64>,
     /// The deadline of the whole run.
@@ -125,6 +135,9 @@ impl RunView {
             shard: request.shard,
             parallelism: run.spec.parallelism,
             repeat: run.spec.repeat,
+            repeat_for_ms: request.repeat_for_ms,
+            repeat_until_failure: request.repeat_until_failure,
+            rounds: run.is_repeated().then(|| (&run.rounds.ended).into()),
             shuffle_seed: request.shuffle_seed,
             timeout_ms: run.spec.timeout_ms,
             cancel_requested: run.cancel_requested,
@@ -218,6 +231,9 @@ pub struct TestView {
     pub attempts: Vec<AttemptView>,
     /// How many attempts ended.
     pub attempts_total: u64,
+    /// What its rounds came to so far; missing if there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<RoundsView>,
 }
 
 impl From<&Test> for TestView {
@@ -240,6 +256,7 @@ impl TestView {
             cleared: test.attempts.clearing_of_all().map(Into::into),
             attempts: Vec::new(),
             attempts_total: test.attempts.total(),
+            rounds: (test.rounds.total() > 1).then(|| (&test.rounds).into()),
         }
     }
 }
@@ -333,8 +350,13 @@ pub struct RunBody {
     pub parallelism: Option<u32>,
     /// Runs the tests in the order that this number gives.
     pub shuffle_seed: Option<u64>,
-    /// How many rounds of all its tests the run has.
+    /// How many rounds of all its tests the run has, one after the other between one setup and one teardown.
+    /// With one of the next two: how many at most.
     pub repeat: Option<u32>,
+    /// No further round begins so long after the start of the run.
+    pub repeat_for_ms: Option<u64>,
+    /// No further round begins after one that failed.
+    pub repeat_until_failure: bool,
     /// The suite's version. Default: the newest upload.
     #[schema(value_type = Option<String>)]
     pub version: Option<Digest>,
@@ -418,6 +440,8 @@ impl From<RunBody> for RunRequest {
             parallelism: body.parallelism,
             shuffle_seed: body.shuffle_seed,
             repeat: body.repeat,
+            repeat_for_ms: body.repeat_for_ms,
+            repeat_until_failure: body.repeat_until_failure,
         }
     }
 }
@@ -439,6 +463,8 @@ impl From<&RunRequest> for RunBody {
             parallelism: request.parallelism,
             shuffle_seed: request.shuffle_seed,
             repeat: request.repeat,
+            repeat_for_ms: request.repeat_for_ms,
+            repeat_until_failure: request.repeat_until_failure,
             shard: request.shard,
         }
     }
