@@ -14,8 +14,8 @@ use super::exit::is_worth_telling;
 use super::failures::write_output;
 use super::terminal::{Look, Style, safe_line};
 use crate::model::{
-    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, RunStatus, Shard, Stage, Test,
-    TestStatus,
+    Attempt, AttemptDetail, Cause, Counts, EventKind, Run, RunEvent, RunSpec, RunStatus, Shard,
+    Stage, Tally, Test, TestStatus,
 };
 
 /// After how long, and how often from then on, a test that is still running is told of.
@@ -47,8 +47,12 @@ pub(crate) struct Progress<W: Write> {
 pub(crate) struct Facts {
     /// How many tests may run at the same time.
     pub(crate) parallelism: Option<u32>,
-    /// How many rounds there are.
+    /// How many rounds there are at most.
     pub(crate) repeat: Option<u32>,
+    /// After which time no further round begins.
+    pub(crate) repeat_for_ms: Option<u64>,
+    /// Whether no further round begins after one that failed.
+    pub(crate) repeat_until_failure: bool,
     /// The seed of the order.
     pub(crate) shuffle_seed: Option<u64>,
     /// Which part of the suite it is.
@@ -98,6 +102,9 @@ impl<W: Write> Progress<W> {
                 let Some(run) = &mut self.run else { return };
                 run.spec.parallelism = self.facts.parallelism.unwrap_or(run.spec.parallelism);
                 run.spec.repeat = self.facts.repeat.unwrap_or(run.spec.repeat).max(1);
+                let request = &mut run.spec.request;
+                request.repeat_for_ms = request.repeat_for_ms.or(self.facts.repeat_for_ms);
+                request.repeat_until_failure |= self.facts.repeat_until_failure;
                 let seed = self.facts.shuffle_seed;
                 run.spec.request.shuffle_seed = run.spec.request.shuffle_seed.or(seed);
                 let shard = self.facts.shard;
@@ -230,6 +237,7 @@ impl<W: Write> Progress<W> {
             .filter(|(_, attempt)| is_worth_telling(attempt.status))
             .collect();
         let (seed, shard) = (run.spec.request.shuffle_seed, run.spec.request.shard);
+        let rounds = run.is_repeated().then(|| rounds_told(&run.rounds.ended));
         let selected = run.spec.tests.iter().filter(|test| test.skip.is_none()).count();
         writeln!(self.out, "{RULE}\n{label} {} {told}{message}", time(took))?;
         for (stage, attempt) in stages {
@@ -239,6 +247,9 @@ impl<W: Write> Progress<W> {
             self.show_verdict_line(&test, 0, status, reason.as_deref())?;
         }
         self.show_those_that_pass_again()?;
+        if let Some(rounds) = rounds {
+            self.line(Style::Faint, "Rounds", &rounds)?;
+        }
         if let Some(seed) = seed {
             self.line(Style::Faint, "Shuffled", &format!("by seed {seed}"))?;
         }
@@ -269,7 +280,7 @@ impl<W: Write> Progress<W> {
             more += &format!(" ({left_out} skipped)");
         }
         if spec.repeat > 1 {
-            more += &format!(", {} rounds", spec.repeat);
+            more += &format!(", {}", rounds_in_words(spec));
         }
         if spec.parallelism > 1 {
             more += &format!(", up to {} at a time", spec.parallelism);
@@ -375,7 +386,8 @@ impl<W: Write> Progress<W> {
         let shown = self.name(&Stage::Test(name.to_owned()));
         let mut more = String::new();
         if rounds > 1 && round > 0 {
-            more += &format!(" (round {round}/{rounds})");
+            let of = if ends_by_itself(&run.spec) { String::new() } else { format!("/{rounds}") };
+            more += &format!(" (round {round}{of})");
         }
         if let Some(reason) = reason {
             more += &self.look.paint(Style::Faint, &format!(": {}", safe_line(reason)));
@@ -438,6 +450,7 @@ impl<W: Write> Progress<W> {
         let seconds = now.saturating_duration_since(self.started).as_secs();
         let clock = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
         let total = run.spec.tests.len() as u64 * u64::from(run.spec.repeat);
+        let of = if ends_by_itself(&run.spec) { String::new() } else { format!("/{total}") };
         let waiting = run.status == crate::model::RunStatus::Queued;
         let label =
             self.look.paint(Style::Good, if waiting { "      Queued" } else { "     Running" });
@@ -451,7 +464,7 @@ impl<W: Write> Progress<W> {
         // terminal is.
         write!(
             self.out,
-            "\r\x1b[?7l{label} [ {clock}] {}/{total}{current}{more}\x1b[K\x1b[?7h",
+            "\r\x1b[?7l{label} [ {clock}] {}{of}{current}{more}\x1b[K\x1b[?7h",
             self.done.min(total)
         )?;
         self.drawn = true;
@@ -481,6 +494,48 @@ pub(crate) fn time(milliseconds: Option<u64>) -> String {
         Some(ms) => format!("[{:>8.3}s]", ms as f64 / 1000.0),
         None => "[         ]".into(),
     }
+}
+
+/// Whether something else than their number ends the rounds.
+fn ends_by_itself(spec: &RunSpec) -> bool {
+    spec.request.repeat_for_ms.is_some() || spec.request.repeat_until_failure
+}
+
+/// How often the tests are to run.
+fn rounds_in_words(spec: &RunSpec) -> String {
+    let (most, until) = (spec.repeat, spec.request.repeat_until_failure);
+    let until = if until { " until one fails" } else { "" };
+    match spec.request.repeat_for_ms.map(Duration::from_millis) {
+        Some(time) => format!("rounds{until} for {}", humantime::format_duration(time)),
+        None if until.is_empty() => format!("{most} rounds"),
+        None => format!("rounds{until}, {most} at most"),
+    }
+}
+
+/// What the rounds came to.
+fn rounds_told(tally: &Tally) -> String {
+    let mut told = format!("{}: {} passed", plural(tally.total(), "round"), tally.passed);
+    let others = [
+        (tally.failed, "failed"),
+        (tally.soft_failed, "soft failed"),
+        (tally.error, "in error"),
+        (tally.cancelled, "cancelled"),
+        (tally.skipped, "skipped"),
+    ];
+    for (count, word) in others.into_iter().filter(|(count, _)| *count > 0) {
+        told += &format!(", {count} {word}");
+    }
+    if let Some(rate) = tally.failure_rate().filter(|_| tally.failed > 0) {
+        told += &format!(" ({:.1} % of those judged)", rate * 100.0);
+    }
+    if let Some((least, mean, most)) = tally.took.least_mean_most() {
+        told += &format!("; each {least} to {most} ms, {mean} on average");
+    }
+    if let Some(first) = &tally.first_failure {
+        told +=
+            &format!("; the first failure in round {}: {}", first.round, safe_line(&first.test));
+    }
+    told
 }
 
 fn plural(count: u64, word: &str) -> String {

@@ -72,9 +72,15 @@ pub(crate) struct RequestArgs {
         help_heading = "Execution"
     )]
     shuffle: Option<Option<u64>>,
-    /// How many rounds of all tests to run
+    /// How many rounds of all tests to run, between one setup and one teardown
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) repeat: Option<u32>,
+    /// Run rounds of all tests for so long, such as `8h`; --repeat says how many at most
+    #[arg(long, value_name = "TIME", value_parser = milliseconds, help_heading = "Execution")]
+    repeat_for: Option<u64>,
+    /// Run rounds of all tests until one fails; --repeat says how many at most
+    #[arg(long, help_heading = "Execution")]
+    repeat_until_failure: bool,
     /// Stop the run at the first failure
     #[arg(long, help_heading = "Execution")]
     fail_fast: bool,
@@ -109,6 +115,8 @@ impl RequestArgs {
             retry_on: self.retry_on.clone(),
             retry_budget_ms: self.retry_budget,
             on_flaky: self.on_flaky.unwrap_or_default(),
+            repeat_for_ms: self.repeat_for,
+            repeat_until_failure: self.repeat_until_failure,
             ..RunRequest::default()
         }
     }

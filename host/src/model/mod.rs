@@ -19,6 +19,7 @@ mod policy;
 mod protocol;
 mod queueing;
 mod retrying;
+mod rounds;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -49,6 +50,7 @@ pub use policy::{
 pub use protocol::{Protocol, UnknownProtocol};
 pub use queueing::{Priority, Sharing, check_locks};
 pub use retrying::{OnFlaky, RETRIED, retried};
+pub use rounds::{FirstFailure, Rounds, Tally, Took};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};
 pub use schedule::{
     CatchUp, CatchUpMode, DueOutcome, DueRow, Ends, Overlap, Paused, Schedule, ScheduleSpec,

@@ -43,8 +43,15 @@ pub struct RunRequest {
     pub parallelism: Option<u32>,
     /// Runs the tests in the order that this number gives.
     pub shuffle_seed: Option<u64>,
-    /// How many rounds of all its tests the run has, between one setup and one teardown.
+    /// How many rounds of all its tests the run has at most, between one setup and one teardown. Default: 1,
+    /// or as many as a run may have if one of the next two says when they end.
     pub repeat: Option<u32>,
+    /// No further round begins so long after the start of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat_for_ms: Option<u64>,
+    /// No further round begins after one that failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repeat_until_failure: bool,
     /// After which causes of a failure a test is tried again. Default: after each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retry_on: Vec<Cause>,
@@ -142,7 +149,7 @@ pub struct RunBounds {
     /// How long a run may wait for suites that it needs, and does if it does not say: 24 hours. It is
     /// cancelled then.
     pub max_needs_wait_ms: u64,
-    /// The most rounds of a run: 1,000.
+    /// The most rounds of a run: 100,000.
     pub max_repeat: u32,
     /// The most attempts that one run may come to, retries included: tests times attempts times rounds.
     /// 200,000, so that the largest suite can be tried as often as any.
@@ -165,7 +172,7 @@ impl Default for RunBounds {
             max_retry_wait_ms: 600_000,
             max_parallelism: 64,
             max_needs_wait_ms: 86_400_000,
-            max_repeat: 1_000,
+            max_repeat: 100_000,
             max_planned_attempts: 200_000,
             params_bytes: 64 << 10,
             text_bytes: 1 << 10,
@@ -341,7 +348,9 @@ impl PlanError {
             Self::TooLong { field: "params", .. } => Some("runner.bounds.params_bytes"),
             Self::TooLong { .. } => Some("runner.bounds.text_bytes"),
             Self::OutOfRange { field, value, most, .. } if value > most => match *field {
-                "timeout_ms" | "retry_budget_ms" => Some("runner.bounds.max_timeout_ms"),
+                "timeout_ms" | "retry_budget_ms" | "repeat_for_ms" => {
+                    Some("runner.bounds.max_timeout_ms")
+                }
                 "max_attempts" => Some("runner.bounds.max_attempts"),
                 "parallelism" => Some("runner.bounds.max_parallelism"),
                 "repeat" => Some("runner.bounds.max_repeat"),
@@ -398,9 +407,9 @@ pub fn plan(
             }
         })
         .collect();
-    let repeat = request.repeat.unwrap_or(1);
-    let planned = tests.iter().map(PlannedTest::tries).sum::<u64>() * u64::from(repeat);
-    bounds.check_attempts(planned)?;
+    let tries: u64 = tests.iter().map(PlannedTest::tries).sum();
+    let repeat = rounds(&request, bounds, tries);
+    bounds.check_attempts(tries * u64::from(repeat))?;
     if let Some(seed) = request.shuffle_seed {
         shuffle(&mut tests, seed);
     }
@@ -410,7 +419,7 @@ pub fn plan(
         suite: version.suite.clone(),
         version: version.digest,
         created_at,
-        timeout_ms: request.timeout_ms.unwrap_or(bounds.timeout_ms).min(bounds.max_timeout_ms),
+        timeout_ms: timeout(&request, bounds),
         parallelism: request
             .parallelism
             .or(described.parallelism)
@@ -426,6 +435,20 @@ pub fn plan(
     })
 }
 
+/// How many rounds a run has at most, each of so many tries.
+fn rounds(request: &RunRequest, bounds: &RunBounds, tries: u64) -> u32 {
+    let has_an_end = request.repeat_for_ms.is_some() || request.repeat_until_failure;
+    let fitting = bounds.max_planned_attempts / tries.max(1);
+    let fitting = u32::try_from(fitting).unwrap_or(u32::MAX).min(bounds.max_repeat);
+    request.repeat.unwrap_or(if has_an_end { fitting.max(1) } else { 1 })
+}
+
+/// The deadline of a run: that of its rounds comes before what one that names none has.
+fn timeout(request: &RunRequest, bounds: &RunBounds) -> u64 {
+    let usual = bounds.timeout_ms.saturating_add(request.repeat_for_ms.unwrap_or(0));
+    request.timeout_ms.unwrap_or(usual).min(bounds.max_timeout_ms)
+}
+
 fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<(), PlanError> {
     let ranges = [
         ("timeout_ms", request.timeout_ms, bounds.max_timeout_ms),
@@ -435,6 +458,7 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
         ("repeat", request.repeat.map(u64::from), bounds.max_repeat.into()),
         ("needs_within_ms", request.needs_within_ms, bounds.max_needs_wait_ms),
         ("retry_budget_ms", request.retry_budget_ms, bounds.max_timeout_ms),
+        ("repeat_for_ms", request.repeat_for_ms, bounds.max_timeout_ms),
     ];
     for (field, value, most) in ranges {
         value.map_or(Ok(()), |value| range(field, value, 1, most))?;
@@ -667,6 +691,32 @@ mod tests {
         assert!(plan(10, 3, "0").is_ok());
         let largest = RunBounds::default();
         assert!(largest.check_attempts(Limits::default().tests * 10).is_ok());
+    }
+
+    #[test]
+    fn rounds_that_end_by_themselves_are_as_many_as_fit_and_have_the_time() {
+        let tests = || vec![test("a", &[]), test("b", &[])];
+        let of = |request| planned(tests(), request).map(|spec| (spec.repeat, spec.timeout_ms));
+        let bounds = RunBounds::default();
+        // Three attempts each, as the suite says.
+        let fitting = u32::try_from(bounds.max_planned_attempts / 6).unwrap();
+        let until = RunRequest { repeat_until_failure: true, ..Default::default() };
+        assert_eq!(of(until.clone()), Ok((fitting, bounds.timeout_ms)));
+        assert_eq!(of(RunRequest { repeat: Some(5), ..until }), Ok((5, bounds.timeout_ms)));
+        let hours = |hours: u64| RunRequest {
+            repeat_for_ms: Some(hours * 3_600_000),
+            ..Default::default()
+        };
+        assert_eq!(of(hours(2)), Ok((fitting, bounds.timeout_ms + 7_200_000)));
+        assert_eq!(of(hours(24)), Ok((fitting, bounds.max_timeout_ms)));
+        let own = RunRequest { timeout_ms: Some(9), ..hours(2) };
+        assert_eq!(of(own), Ok((fitting, 9)));
+        let error = of(hours(25)).unwrap_err();
+        assert_eq!(error.bound(), Some("runner.bounds.max_timeout_ms"), "{error}");
+        assert!(of(hours(0)).is_err());
+        let skipped = TestCase { disabled: Some("moved".into()), ..test("a", &[]) };
+        let none = planned(vec![skipped], hours(1)).unwrap();
+        assert_eq!(none.repeat, bounds.max_repeat);
     }
 
     #[test]

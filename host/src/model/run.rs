@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activity, Attempt, Attempts, ClearedAttempt, Clearing, Digest, EventKind, Mark, MarkKind,
-    OnFlaky, PlannedTest, RunEvent, RunId, RunSpec, SuiteId, TestStatus,
+    Activity, Attempt, Attempts, ClearedAttempt, Clearing, Digest, EventKind, FirstFailure, Mark,
+    MarkKind, OnFlaky, PlannedTest, Rounds, RunEvent, RunId, RunSpec, SuiteId, Tally, TestStatus,
 };
 
 /// The state of a run.
@@ -103,6 +103,8 @@ pub struct Test {
     pub mark: Option<Mark>,
     /// In how many rounds it has its verdict.
     pub rounds_finished: u32,
+    /// What these came to; what is retried is no further round.
+    pub rounds: Tally,
 }
 
 impl Test {
@@ -141,6 +143,8 @@ pub struct Run {
     pub teardown: Attempts,
     /// The tests in the order in which they run.
     pub tests: Vec<Test>,
+    /// What its rounds came to.
+    pub rounds: Rounds,
     /// Whether somebody asked to stop it.
     pub cancel_requested: bool,
     /// How long attempts took that followed a failed one of the same round.
@@ -153,6 +157,8 @@ pub struct Run {
     pub last_seq: u64,
     /// When the last event happened.
     pub last_at: Timestamp,
+    /// How many of its tests are tried.
+    tried: usize,
     /// Where each test stands in `tests`.
     index: HashMap<String, usize>,
 }
@@ -219,6 +225,7 @@ impl Run {
             attempts: Attempts::keeping(usize::MAX),
             mark: planned.mark.clone(),
             rounds_finished: 0,
+            rounds: Tally::default(),
         };
         Self {
             status: RunStatus::Queued,
@@ -230,6 +237,8 @@ impl Run {
             setup: Attempts::keeping(usize::MAX),
             teardown: Attempts::keeping(usize::MAX),
             tests: spec.tests.iter().map(test).collect(),
+            rounds: Rounds::default(),
+            tried: spec.tests.iter().filter(|test| test.skip.is_none()).count(),
             cancel_requested: false,
             retried_ms: 0,
             cleared: None,
@@ -275,11 +284,15 @@ impl Run {
             EventKind::RunQueued { .. } => {}
             EventKind::RunStarted => {
                 self.status = RunStatus::Running;
+                self.rounds.resume();
                 self.started_at.get_or_insert(event.at);
                 self.activity.begin(event.at, last_at);
             }
             EventKind::AttemptStarted { stage, round, number } => {
                 self.under_way.push((stage.clone(), *round, *number));
+                if matches!(stage, Stage::Test(_)) {
+                    self.rounds.begin(event.at);
+                }
                 if let Stage::Test(name) = stage
                     && let Some(test) = self.test_mut(name)
                     && test.status == TestStatus::Pending
@@ -290,6 +303,7 @@ impl Run {
             EventKind::AttemptFinished { stage, attempt } => self.finish_attempt(stage, attempt),
             EventKind::TestFinished { test, round, status, reason } => {
                 let declared = self.declared_soft(test);
+                self.tally(test, *round, *status, event.at);
                 if let Some(test) = self.test_mut(test) {
                     test.rounds_finished += 1;
                     let earlier = test.status.is_terminal().then_some(test.status);
@@ -314,6 +328,7 @@ impl Run {
             EventKind::RetryRequested { tests, .. } => self.retry(tests, event.at),
             EventKind::RunFinished { status, message, .. } => {
                 self.status = *status;
+                self.rounds.close(self.rounds_begun());
                 self.finished_at = Some(event.at);
                 self.activity.end(event.at);
                 if message.is_some() {
@@ -343,7 +358,7 @@ impl Run {
         self.cancel_requested = false;
         self.setup.retry();
         self.teardown.retry();
-        let last_round = self.spec.repeat - 1;
+        let last_round = self.last_round() - 1;
         for test in self.tests.iter_mut().filter(|test| tests.contains(&test.name)) {
             test.status = TestStatus::Pending;
             test.failed_hard = false;
@@ -367,6 +382,79 @@ impl Run {
     pub fn clearings(&self) -> usize {
         let tests = self.tests.iter().map(|test| test.attempts.clearings());
         usize::from(self.cleared.is_some()) + tests.sum::<usize>()
+    }
+
+    /// Takes in a test's verdict for a round, before the test itself does.
+    fn tally(&mut self, name: &str, round: u32, status: TestStatus, at: Timestamp) {
+        let declared = self.declared_soft(name);
+        let all = if round == 1 { self.tests.len() } else { self.tried };
+        if self.rounds.closed().is_some() {
+            return;
+        }
+        let Some(test) = self.index.get(name).map(|at| &mut self.tests[*at]) else { return };
+        let attempts = test.attempts.round(round);
+        let counts = !declared && !attempts.soft;
+        let failure = || FirstFailure {
+            round,
+            test: name.to_owned(),
+            at,
+            message: attempts.last.as_ref().and_then(|(_, message)| message.clone()),
+        };
+        test.rounds.push(status, counts, attempts.duration_ms);
+        if status == TestStatus::Failed && counts && test.rounds.first_failure.is_none() {
+            test.rounds.first_failure = Some(failure());
+        }
+        self.rounds.push((status, counts), all, at, failure);
+    }
+
+    /// In how many rounds a test has its verdict, at least 1.
+    fn rounds_begun(&self) -> u32 {
+        self.tests.iter().map(|test| test.rounds_finished).max().unwrap_or(1).max(1)
+    }
+
+    /// The last round that it may have: as many as were asked for, or as it had when it ended.
+    pub fn last_round(&self) -> u32 {
+        self.rounds.closed().unwrap_or(self.spec.repeat)
+    }
+
+    /// The round that is to be run at `now`: the one that has begun and not ended, or a further one,
+    /// unless there were enough.
+    pub fn next_round(&self, now: Timestamp) -> Option<u32> {
+        if self
+            .spec
+            .tests
+            .iter()
+            .zip(&self.tests)
+            .any(|(planned, test)| planned.skip.is_some() && test.rounds_finished == 0)
+        {
+            return Some(1);
+        }
+        let finished = self.tried().map(|test| test.rounds_finished);
+        let (ended, begun) = (finished.clone().min()?, finished.max()?);
+        let next = ended.saturating_add(1);
+        // What is retried is the last round once more, however long ago that was and however it ended.
+        let is_due = next == 1 || begun >= next || self.rounds.closed().is_some();
+        (next <= self.last_round() && (is_due || !self.has_had_enough(now))).then_some(next)
+    }
+
+    /// The tests that are tried. The others have their verdict in the first round, and are in no further one.
+    fn tried(&self) -> impl Iterator<Item = &Test> + Clone {
+        let planned = self.spec.tests.iter().zip(&self.tests);
+        planned.filter(|(planned, _)| planned.skip.is_none()).map(|(_, test)| test)
+    }
+
+    /// Whether no further round is to begin.
+    fn has_had_enough(&self, now: Timestamp) -> bool {
+        let request = &self.spec.request;
+        let is_over = request.repeat_for_ms.zip(self.started_at).is_some_and(|(most, since)| {
+            u64::try_from(now.duration_since(since).as_millis()).unwrap_or(0) >= most
+        });
+        is_over || (request.repeat_until_failure && self.rounds.have_failed())
+    }
+
+    /// Whether it is to run its tests more often than once, as one run with what that comes to.
+    pub fn is_repeated(&self) -> bool {
+        self.spec.repeat > 1
     }
 
     fn finish_attempt(&mut self, stage: &Stage, attempt: &Attempt) {

@@ -447,7 +447,7 @@ async fn end(
         }
         let kind = EventKind::TestFinished {
             test: test.name.clone(),
-            round: run.spec.repeat,
+            round: test.rounds_finished + 1,
             status,
             reason: Some(reason.clone()),
         };

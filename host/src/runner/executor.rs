@@ -188,22 +188,27 @@ impl<S: Sink> Execution<'_, S> {
     }
 
     async fn run_tests(&self) {
-        let (rounds, parallelism) = {
-            let spec = &self.state().run.spec;
-            (spec.repeat, spec.parallelism as usize)
-        };
-        for round in 1..=rounds {
+        let parallelism = self.state().run.spec.parallelism as usize;
+        while !self.must_end()
+            && let Some(round) = self.next_round()
+        {
             let due = self.due_in(round);
             let tests = due.into_iter().map(|test| self.run_test(test, round));
             stream::iter(tests).buffer_unordered(parallelism).collect::<()>().await;
         }
     }
 
+    /// The round that is to be run, if there is one.
+    fn next_round(&self) -> Option<u32> {
+        self.state().run.next_round(jiff::Timestamp::now())
+    }
+
     /// The tests that have no verdict in this round.
     fn due_in(&self, round: u32) -> Vec<PlannedTest> {
         let run = &self.state().run;
-        let due =
-            run.spec.tests.iter().zip(&run.tests).filter(|(_, test)| test.rounds_finished < round);
+        let due = run.spec.tests.iter().zip(&run.tests).filter(|(planned, test)| {
+            test.rounds_finished < round && (round == 1 || planned.skip.is_none())
+        });
         due.map(|(planned, _)| planned.clone()).collect()
     }
 
@@ -302,7 +307,7 @@ impl<S: Sink> Execution<'_, S> {
         state.waited_ms = state.waited_ms.saturating_add(waited);
     }
 
-    /// Gives a verdict to every test that has none, if the run goes on without them.
+    /// Gives a verdict to every test that has none in the round that was due, if the run goes on without them.
     async fn finish_the_rest(&self, go: &Go) {
         let run_on = match go {
             Go::On | Go::Cancelled => self.cancel.is_cancelled() || self.is_late(),
@@ -311,8 +316,7 @@ impl<S: Sink> Execution<'_, S> {
         if !run_on {
             return;
         }
-        let rounds = self.state().run.spec.repeat;
-        for round in 1..=rounds {
+        if let Some(round) = self.next_round() {
             for test in self.due_in(round) {
                 self.finish_without_running(test, round, go).await;
             }
@@ -500,8 +504,7 @@ impl<S: Sink> Execution<'_, S> {
     }
 
     fn all_finished(&self) -> bool {
-        let run = &self.state().run;
-        run.tests.iter().all(|test| test.rounds_finished >= run.spec.repeat)
+        self.next_round().is_none()
     }
 
     /// Whether no further attempt may start.

@@ -222,7 +222,7 @@ impl Active {
     }
 
     fn of(run: &Run) -> Self {
-        let last_round = run.spec.repeat;
+        let last_round = run.last_round();
         let open = run.tests.iter().filter_map(|test| {
             // A test that is retried goes on with its last round.
             let round = test.attempts.round((test.rounds_finished + 1).min(last_round));

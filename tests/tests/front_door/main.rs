@@ -43,6 +43,7 @@ mod retrying;
 mod schedules;
 mod sdk;
 mod settings;
+mod soak;
 mod statistics;
 mod steps;
 mod triggers;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::reading::{by_name, or_default};
-use super::{AttemptView, ClearingView, MarkView, QueueView, schemas};
+use super::{AttemptView, ClearingView, MarkView, QueueView, RoundsView, schemas};
 use crate::model::{
     Attempts, Cause, Counts, Digest, Name, OnFlaky, Priority, Run, RunId, RunRequest, RunStatus,
     RunSummary, Shard, SuiteId, Tags, Test, TestStatus, Wait,
@@ -66,8 +66,18 @@ pub struct RunView {
     pub shard: Option<Shard>,
     /// How many tests may run at the same time.
     pub parallelism: u32,
-    /// How many rounds of its tests it has.
+    /// How many rounds of its tests it has at most.
     pub repeat: u32,
+    /// After which time no further round begins, if the request said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat_for_ms: Option<u64>,
+    /// Whether no further round begins after one that failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeat_until_failure: bool,
+    /// What its rounds came to so far; missing if it has only one. A round passed if every test that counts
+    /// did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<RoundsView>,
     /// The seed of the order, if it was shuffled.
     pub shuffle_seed: Option<u64>,
     /// The deadline of the whole run.
@@ -136,6 +146,9 @@ impl RunView {
             shard: request.shard,
             parallelism: run.spec.parallelism,
             repeat: run.spec.repeat,
+            repeat_for_ms: request.repeat_for_ms,
+            repeat_until_failure: request.repeat_until_failure,
+            rounds: run.is_repeated().then(|| (&run.rounds.ended).into()),
             shuffle_seed: request.shuffle_seed,
             timeout_ms: run.spec.timeout_ms,
             priority: request.priority,
@@ -236,6 +249,9 @@ pub struct TestView {
     pub attempts: Vec<AttemptView>,
     /// How many attempts ended.
     pub attempts_total: u64,
+    /// What its rounds came to so far; missing if there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<RoundsView>,
 }
 
 impl From<&Test> for TestView {
@@ -259,6 +275,7 @@ impl TestView {
             cleared: test.attempts.clearing_of_all().map(Into::into),
             attempts: Vec::new(),
             attempts_total: test.attempts.total(),
+            rounds: (test.rounds.total() > 1).then(|| (&test.rounds).into()),
         }
     }
 }
@@ -354,8 +371,13 @@ pub struct RunBody {
     pub parallelism: Option<u32>,
     /// Runs the tests in the order that this number gives.
     pub shuffle_seed: Option<u64>,
-    /// How many rounds of all its tests the run has.
+    /// How many rounds of all its tests the run has, one after the other between one setup and one teardown.
+    /// With one of the next two: how many at most.
     pub repeat: Option<u32>,
+    /// No further round begins so long after the start of the run.
+    pub repeat_for_ms: Option<u64>,
+    /// No further round begins after one that failed.
+    pub repeat_until_failure: bool,
     /// After which causes of a failure a test is tried again: some of `assertion`, `panic`, `trap`, `exit`,
     /// `timeout`, `fuel` and `memory`. Default: after each.
     #[schema(value_type = Vec<String>, example = json!(["timeout"]))]
@@ -501,6 +523,8 @@ impl From<RunBody> for RunRequest {
             priority: body.priority,
             group: body.group,
             supersede: body.supersede,
+            repeat_for_ms: body.repeat_for_ms,
+            repeat_until_failure: body.repeat_until_failure,
         }
     }
 }
@@ -522,6 +546,8 @@ impl From<&RunRequest> for RunBody {
             parallelism: request.parallelism,
             shuffle_seed: request.shuffle_seed,
             repeat: request.repeat,
+            repeat_for_ms: request.repeat_for_ms,
+            repeat_until_failure: request.repeat_until_failure,
             shard: request.shard,
             retry_on: request.retry_on.clone(),
             retry_budget_ms: request.retry_budget_ms,

@@ -1,7 +1,7 @@
 //! What follows from a run's events.
 
 use super::*;
-use crate::model::samples;
+use crate::model::{RunRequest, samples};
 
 fn spec(tests: &[(&str, bool)], repeat: u32) -> RunSpec {
     let names: Vec<_> = tests.iter().map(|(name, _)| *name).collect();
@@ -208,4 +208,118 @@ fn events_read_back_as_they_were() {
     let event = RunEvent { run_id: id, seq: 7, at: Timestamp::UNIX_EPOCH, kind };
     let json = serde_json::to_string(&event).unwrap();
     assert_eq!(serde_json::from_str::<RunEvent>(&json).unwrap(), event, "{json}");
+}
+
+/// A run of the tests `a`, which is soft, `b` and, skipped, `c`, whose rounds ended like this, a test after the
+/// other, each after an attempt of 10 ms.
+fn rounds_of(request: RunRequest, rounds: &[(TestStatus, TestStatus)]) -> Run {
+    let mut spec = spec(&[("a", true), ("b", false), ("c", false)], 4);
+    spec.request = request;
+    spec.tests[2].skip = Some("left out".into());
+    let mut run = Run::new(spec);
+    let mut now = 0;
+    let mut tell = |run: &mut Run, ms: i64, kind| {
+        now += ms;
+        let (at, seq) = (Timestamp::from_millisecond(now).unwrap(), run.last_seq + 1);
+        run.apply(&RunEvent { run_id: run.spec.id, seq, at, kind });
+    };
+    tell(&mut run, 0, EventKind::RunStarted);
+    for (round, (a, b)) in (1..).zip(rounds) {
+        for (test, status) in [("a", *a), ("b", *b)] {
+            let stage = Stage::Test(test.into());
+            let started = EventKind::AttemptStarted { stage: stage.clone(), round, number: 1 };
+            tell(&mut run, 0, started);
+            let attempt = Attempt {
+                duration_ms: 10,
+                message: Some(format!("{test} in {round}")),
+                ..Attempt::new(round, 1, status, Timestamp::UNIX_EPOCH)
+            };
+            tell(&mut run, 10, EventKind::AttemptFinished { stage, attempt: Box::new(attempt) });
+            let test = test.into();
+            tell(&mut run, 0, EventKind::TestFinished { test, round, status, reason: None });
+        }
+        if round == 1 {
+            let (test, status) = ("c".into(), TestStatus::Skipped);
+            tell(&mut run, 0, EventKind::TestFinished { test, round, status, reason: None });
+        }
+    }
+    run
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap()
+}
+
+#[test]
+fn rounds_are_told_together_and_for_each_test() {
+    use TestStatus::{Failed, Passed};
+    let rounds = [(Passed, Passed), (Failed, Passed), (Passed, Failed), (Failed, Failed)];
+    let mut run = rounds_of(RunRequest::default(), &rounds);
+    let tally = &run.rounds.ended;
+    assert_eq!((tally.total(), tally.passed, tally.failed), (4, 2, 2), "{tally:?}");
+    assert_eq!(tally.failure_rate(), Some(0.5));
+    assert_eq!(tally.took.least_mean_most(), Some((20, 20, 20)));
+    let first = tally.first_failure.clone().unwrap();
+    assert_eq!((first.round, first.test.as_str(), first.at), (3, "b", at(60)));
+    assert_eq!(first.message.as_deref(), Some("b in 3"));
+    let (a, b) = (&run.tests[0].rounds, &run.tests[1].rounds);
+    assert_eq!((a.passed, a.soft_failed, a.failed, a.first_failure.clone()), (2, 2, 0, None));
+    assert_eq!((b.passed, b.failed, b.took.least_mean_most()), (2, 2, Some((10, 10, 10))));
+    assert_eq!(run.tests[2].rounds.skipped, 1, "what is skipped has one verdict");
+    assert_eq!(run.next_round(at(90)), None);
+    // What is retried is the last round once more, and no further one.
+    let tell = |run: &mut Run, kind| {
+        let seq = run.last_seq + 1;
+        run.apply(&RunEvent { run_id: run.spec.id, seq, at: at(100), kind });
+    };
+    tell(&mut run, finished(RunStatus::Failed));
+    tell(&mut run, EventKind::RetryRequested { tests: vec!["b".into()], by: None });
+    assert_eq!(run.next_round(at(100)), Some(4));
+    let (test, status) = ("b".into(), Passed);
+    tell(&mut run, EventKind::TestFinished { test, round: 4, status, reason: None });
+    assert_eq!((run.next_round(at(100)), run.rounds.ended.total()), (None, 4));
+}
+
+#[test]
+fn rounds_end_when_they_are_to() {
+    use TestStatus::{Failed, Passed};
+    let until = RunRequest { repeat_until_failure: true, ..RunRequest::default() };
+    let next = |request: &RunRequest, rounds: &[(TestStatus, TestStatus)], ms| {
+        rounds_of(request.clone(), rounds).next_round(at(ms))
+    };
+    assert_eq!(next(&until, &[(Passed, Passed)], 20), Some(2));
+    assert_eq!(next(&until, &[(Failed, Passed)], 20), Some(2), "a soft failure does not count");
+    assert_eq!(next(&until, &[(Passed, Passed), (Passed, Failed)], 40), None);
+    assert_eq!(next(&until, &[(Passed, Passed); 4], 80), None);
+    let timed = RunRequest { repeat_for_ms: Some(30), ..RunRequest::default() };
+    assert_eq!(next(&timed, &[(Passed, Passed)], 29), Some(2));
+    assert_eq!(next(&timed, &[(Passed, Passed)], 30), None);
+    // The first round is made, and one that has begun is made to its end.
+    assert_eq!(next(&timed, &[], 99), Some(1));
+    let mut run = rounds_of(timed, &[(Passed, Passed)]);
+    let (test, status) = ("a".into(), Passed);
+    let kind = EventKind::TestFinished { test, round: 2, status, reason: None };
+    run.apply(&RunEvent { run_id: run.spec.id, seq: run.last_seq + 1, at: at(21), kind });
+    assert_eq!(run.next_round(at(99)), Some(2));
+}
+
+#[test]
+fn a_retry_of_rounds_that_have_ended_is_the_last_of_them() {
+    use TestStatus::{Failed, Passed};
+    let until = RunRequest { repeat_until_failure: true, ..RunRequest::default() };
+    let mut run = rounds_of(until, &[(Passed, Passed), (Failed, Failed)]);
+    let tell = |run: &mut Run, kind| {
+        let seq = run.last_seq + 1;
+        run.apply(&RunEvent { run_id: run.spec.id, seq, at: at(100), kind });
+    };
+    assert_eq!((run.next_round(at(90)), run.last_round()), (None, 4));
+    tell(&mut run, finished(RunStatus::Failed));
+    assert_eq!((run.next_round(at(90)), run.last_round()), (None, 2));
+    tell(&mut run, EventKind::RetryRequested { tests: vec!["a".into(), "b".into()], by: None });
+    assert_eq!(run.next_round(at(100)), Some(2), "although a round has failed");
+    for test in ["a", "b"] {
+        let (test, status) = (test.into(), Passed);
+        tell(&mut run, EventKind::TestFinished { test, round: 2, status, reason: None });
+    }
+    assert_eq!((run.next_round(at(100)), run.verdict()), (None, RunStatus::Passed));
 }
