@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod model;
 pub mod program;
 pub mod report;
+pub mod retention;
 pub mod runner;
 pub mod scheduler;
 pub mod storage;

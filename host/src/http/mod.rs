@@ -18,6 +18,7 @@ mod openapi;
 mod policies;
 mod report_body;
 mod reports;
+mod retention;
 mod router;
 mod run_events;
 mod runs;

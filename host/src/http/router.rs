@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use super::{
     Api, HttpSettings, artifacts, clear, extract, fixtures, health, logs, middleware, openapi,
-    policies, reports, run_events, runs, schedules, suites, triggers,
+    policies, reports, retention, run_events, runs, schedules, suites, triggers,
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
@@ -56,6 +56,7 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .routes(routes!(artifacts::read))
         .routes(routes!(reports::read))
         .merge(scheduled())
+        .merge(kept())
         .layer(time(short))
         .layer(told.clone())
         .layer(json);
@@ -102,6 +103,12 @@ fn scheduled() -> OpenApiRouter<Api> {
         .routes(routes!(triggers::list, triggers::create))
         .routes(routes!(triggers::read, triggers::change, triggers::delete))
         .routes(routes!(triggers::history))
+}
+
+fn kept() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(retention::read, retention::start))
+        .routes(routes!(retention::pin, retention::unpin))
 }
 
 /// The routes with every layer around them.

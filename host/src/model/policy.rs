@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::LimitsPatch;
+use super::{Keep, LimitsPatch};
 
 /// What is wrong with the name of a parameter, of configuration or of a variable, if anything is.
 pub fn wrong_with_name(name: &str) -> Option<String> {
@@ -38,6 +38,9 @@ pub struct Policy {
     pub secrets: BTreeMap<String, String>,
     /// Limits that differ from the server's.
     pub limits: LimitsPatch,
+    /// How long runs are kept, where that differs from the server's.
+    #[serde(skip_serializing_if = "Keep::is_empty")]
+    pub keep: Keep,
 }
 
 impl Policy {
@@ -64,6 +67,7 @@ impl fmt::Debug for Policy {
             .field("config", &self.config)
             .field("secrets", &self.secrets.keys())
             .field("limits", &self.limits)
+            .field("keep", &self.keep)
             .finish()
     }
 }

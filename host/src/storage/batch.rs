@@ -1,8 +1,8 @@
 //! What is stored together: events get their numbers, and become pages, summaries, lists and details
 //! in one sled batch.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use super::components::Changes;
 use super::idempotency::{self, Answered, Keys};
 use super::message::{Append, Origin};
 use super::pending::Before;
+use super::retention::Freed;
 use super::{
     IdempotencyKey, Shared, StorageError, keys, record, runs, schedules, suites, triggers, values,
 };
@@ -57,6 +58,10 @@ pub(super) struct Batch {
     components: Changes,
     events: Vec<Arc<RunEvent>>,
     now: Timestamp,
+    /// Runs that are forgotten.
+    pub(super) gone: HashSet<RunId>,
+    /// Files that nobody may need any more, with where to count what is freed.
+    pub(super) loose: Vec<(Digest, Arc<Freed>)>,
 }
 
 impl Batch {
@@ -69,7 +74,14 @@ impl Batch {
             components: Changes::new(),
             events: Vec::new(),
             now: Timestamp::now(),
+            gone: HashSet::new(),
+            loose: Vec::new(),
         }
+    }
+
+    /// Whether it has an event of this run.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.touched.contains_key(&run)
     }
 
     /// Adds an event, and gives its number.
@@ -106,6 +118,11 @@ impl Batch {
             self.writes.insert(keys::numbered(&spec.suite, spec.number), run.as_bytes());
             let number = self.numbers.entry(spec.suite.clone()).or_default();
             *number = spec.number.max(*number);
+        }
+        if let EventKind::AttemptFinished { attempt, .. } = &event.kind {
+            for artifact in &attempt.artifacts {
+                self.writes.insert(keys::artifact_user(&artifact.digest, run), &[]);
+            }
         }
         self.events.push(Arc::new(event));
         Ok(seq)
@@ -146,7 +163,9 @@ impl Batch {
             EarlierAnswer::Trigger { trigger } => {
                 shared.database.get_raw(&keys::trigger(trigger))?.is_none()
             }
-            EarlierAnswer::Event { .. } => false,
+            EarlierAnswer::Event { run, .. } => {
+                !self.has(*run) && shared.database.get_raw(&keys::run(*run))?.is_none()
+            }
         };
         if is_gone {
             return Ok(());
@@ -167,6 +186,9 @@ impl Batch {
             EventKind::RunQueued { .. } => return Err(StorageError::Misplaced(run)),
             _ => None,
         };
+        if self.gone.contains(&run) {
+            return Err(StorageError::Misplaced(run));
+        }
         let vacant = match self.touched.entry(run) {
             Entry::Occupied(_) if first.is_some() => return Err(StorageError::Misplaced(run)),
             Entry::Occupied(touched) => return Ok(touched.into_mut()),

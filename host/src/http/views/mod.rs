@@ -8,6 +8,7 @@ mod attempt;
 mod cleared;
 mod event;
 mod policy;
+mod retention;
 mod run;
 mod schedule;
 mod schemas;
@@ -21,6 +22,7 @@ pub use attempt::{
 pub use cleared::{ClearedAttemptView, ClearingView};
 pub use event::{EventBody, EventView, StageView};
 pub use policy::PolicyView;
+pub use retention::{DiskView, FreedView, KeepView, PinView, RetentionView, RoundView};
 pub use run::{
     CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,
 };

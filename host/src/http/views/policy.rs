@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::schemas;
-use crate::model::{HostPattern, LimitsPatch, Policy, TcpTarget};
+use crate::model::{HostPattern, Keep, LimitsPatch, Policy, TcpTarget};
 
 /// What a suite is granted. What is left out grants nothing.
 ///
@@ -34,6 +34,11 @@ pub struct PolicyView {
     /// Limits that differ from the server's.
     #[schema(schema_with = schemas::limits)]
     pub limits: LimitsPatch,
+    /// How long runs are kept, where that differs from the server's settings: `age_ms`, so many
+    /// milliseconds after their end, and `runs`, so many, the newest; 0 is without end.
+    #[schema(value_type = Object, example = json!({"age_ms": 604_800_000, "runs": 100}))]
+    #[serde(skip_serializing_if = "Keep::is_empty")]
+    pub keep: Keep,
 }
 
 impl From<&Policy> for PolicyView {
@@ -47,6 +52,7 @@ impl From<&Policy> for PolicyView {
             config: policy.config.clone(),
             secrets: policy.secrets.keys().map(|name| (name.clone(), None)).collect(),
             limits: policy.limits.clone(),
+            keep: policy.keep,
         }
     }
 }
@@ -70,6 +76,7 @@ impl PolicyView {
             config: self.config,
             secrets: self.secrets.into_iter().map(keep).collect::<Result<_, _>>()?,
             limits: self.limits,
+            keep: self.keep,
         })
     }
 }

@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttemptView, ClearingView, schemas};
+use super::{AttemptView, ClearingView, PinView, schemas};
 use crate::model::{
     Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, Shard, SuiteId,
     Tags, Test, TestStatus, Wait,
@@ -96,6 +96,9 @@ pub struct RunView {
     pub counts: CountsView,
     /// The tests in the order in which they run.
     pub tests: Vec<TestView>,
+    /// Why it is kept whatever its age; left out if it is not pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<PinView>,
     /// What plugins had to say.
     #[schema(value_type = Vec<Object>)]
     pub annotations: Vec<serde_json::Value>,
@@ -137,6 +140,7 @@ impl RunView {
             teardown: StageAttemptsView::of(&run.teardown),
             counts: (&run.counts()).into(),
             tests: Vec::new(),
+            pinned: None,
             annotations: Vec::new(),
         }
     }
@@ -278,6 +282,9 @@ pub struct RunSummaryView {
     /// Why it counts in no statistics, if somebody took it out as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleared: Option<ClearingView>,
+    /// Why it is kept whatever its age; left out if it is not pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<PinView>,
 }
 
 impl From<&RunSummary> for RunSummaryView {
@@ -295,6 +302,7 @@ impl From<&RunSummary> for RunSummaryView {
             duration_ms: run.duration_ms(),
             counts: (&run.counts).into(),
             cleared: run.cleared.as_ref().map(Into::into),
+            pinned: None,
         }
     }
 }
