@@ -12,6 +12,7 @@ use crate::compile::Compiler;
 use crate::config::{Config, DeclaredSuite};
 use crate::metrics::Metrics;
 use crate::model::{Introduction, Name, Step};
+use crate::retention::Retention;
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
 use crate::scheduler::Scheduler;
 use crate::storage::Storage;
@@ -37,6 +38,8 @@ pub struct App {
     pub scheduler: Scheduler,
     /// What runs when another system calls.
     pub triggers: Triggers,
+    /// What forgets old runs.
+    pub retention: Retention,
     /// Metrics.
     pub metrics: Metrics,
     /// Cancelled when the server is to end: no further run is taken.
@@ -104,6 +107,7 @@ impl App {
         let triggers = Triggers::open(storage.clone(), runs, settings, metrics.clone());
         let triggers = triggers.map_err(failed)?;
         let config = Arc::new(config);
+        let retention = Retention::new(storage.clone(), config.retention.clone(), metrics.clone());
         let app = Self {
             config,
             storage,
@@ -111,6 +115,7 @@ impl App {
             runner,
             scheduler,
             triggers,
+            retention,
             metrics,
             draining,
             guests,
@@ -123,6 +128,7 @@ impl App {
         app.declare_triggers(now).await?;
         // Not before the suites are there that its schedules name.
         tokio::spawn(app.scheduler.clone().run(app.draining.clone()));
+        tokio::spawn(app.retention.clone().run(app.draining.clone()));
         Ok(app)
     }
 

@@ -24,6 +24,7 @@ use crate::compile::CompileSettings;
 use crate::http::HttpSettings;
 use crate::http::views::{ScheduleBody, TriggerBody, TriggerRule};
 use crate::model::{Name, Policy, Protocol};
+use crate::retention::RetentionSettings;
 use crate::runner::RunnerSettings;
 use crate::scheduler::SchedulerSettings;
 use crate::storage::StorageSettings;
@@ -61,6 +62,8 @@ pub struct Config {
     pub scheduler: SchedulerSettings,
     /// Calls to triggers.
     pub webhooks: TriggerSettings,
+    /// How long runs are kept.
+    pub retention: RetentionSettings,
     /// The HTTP interface.
     pub http: HttpSettings,
     /// Suites that are loaded at start. Only the file has them.
@@ -86,6 +89,7 @@ impl Default for Config {
             runner: RunnerSettings::default(),
             scheduler: SchedulerSettings::default(),
             webhooks: TriggerSettings::default(),
+            retention: RetentionSettings::default(),
             http: HttpSettings::default(),
             suites: Vec::new(),
             schedules: Vec::new(),

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod model;
 pub mod program;
 pub mod report;
+pub mod retention;
 pub mod runner;
 pub mod scheduler;
 pub mod statistics;

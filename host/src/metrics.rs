@@ -105,6 +105,12 @@ metrics! {
     commit_seconds: Histogram = "handoff_storage_commit_duration_seconds", SHORT;
     /// Bytes that the store takes on disk.
     disk_bytes: Gauge = "handoff_storage_disk_bytes";
+    /// Free space of the store's disk.
+    free_bytes: Gauge = "handoff_storage_free_bytes";
+    /// Runs that were forgotten because of their age or number.
+    forgotten_runs: IntCounter = "handoff_retention_runs_total";
+    /// Bytes of records and files that went with them.
+    forgotten_bytes: IntCounter = "handoff_retention_bytes_total";
     /// Requests answered, by method, route and status.
     requests: IntCounterVec = "handoff_http_requests_total", &["method", "route", "status"];
     /// How long it took to begin an answer, by route.
@@ -330,9 +336,16 @@ impl Metrics {
         self.0.declared.commit_seconds.observe(took.as_secs_f64());
     }
 
-    /// The store takes so much space.
-    pub fn disk_bytes(&self, bytes: u64) {
+    /// The store takes so much space, and so much is free.
+    pub fn disk_use(&self, bytes: u64, free: u64) {
         self.0.declared.disk_bytes.set(bytes as f64);
+        self.0.declared.free_bytes.set(free as f64);
+    }
+
+    /// So many runs were forgotten, with so many bytes of records and files.
+    pub fn forgotten(&self, runs: u64, bytes: u64) {
+        self.0.declared.forgotten_runs.inc_by(runs);
+        self.0.declared.forgotten_bytes.inc_by(bytes);
     }
 
     /// A request was answered. `route` is the route's template, never a path.

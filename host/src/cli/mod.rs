@@ -23,6 +23,7 @@ mod policy;
 mod progress;
 mod reports;
 mod request;
+mod retention;
 mod retry;
 mod run;
 mod runs;
@@ -106,6 +107,12 @@ enum Command {
     Retry(retry::RetryArgs),
     /// Take a run, a test of it or an attempt out of the statistics
     Clear(clear::ClearArgs),
+    /// Show what a server keeps and what it takes, and say how long runs are kept
+    Retention(Box<retention::RetentionArgs>),
+    /// Keep a run, whatever its age
+    Pin(retention::PinArgs),
+    /// Let a run be forgotten in its time again
+    Unpin(retention::UnpinArgs),
     /// List the suites of a server
     Suites(suites::SuitesArgs),
     /// Show what the results of a suite, or of one of its tests, come to
@@ -245,6 +252,9 @@ impl Command {
             Self::Cancel(args) => args.run(surroundings).await,
             Self::Retry(args) => args.run(surroundings).await,
             Self::Clear(args) => args.run(surroundings).await,
+            Self::Retention(args) => args.run().await,
+            Self::Pin(args) => args.run(surroundings).await,
+            Self::Unpin(args) => args.run().await,
             Self::Suites(args) => args.run(surroundings).await,
             Self::Stats(args) => args.run(surroundings).await,
             Self::Flaky(args) => args.run(surroundings).await,

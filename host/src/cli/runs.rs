@@ -150,7 +150,8 @@ fn write_run(
     let reference = run.reference.as_deref().map(|text| format!("  {}", safe_line(text)));
     let (id, counts) = (run.id, in_words(&run.counts));
     let reference = reference.unwrap_or_default();
-    writeln!(out, "{status} {name}  {id}  {at}  {took:>9}  {counts}{reference}{cleared}")
+    let pinned = if run.pinned.is_some() { "  (pinned)" } else { "" };
+    writeln!(out, "{status} {name}  {id}  {at}  {took:>9}  {counts}{reference}{cleared}{pinned}")
 }
 
 fn in_words(counts: &CountsView) -> String {

@@ -32,6 +32,10 @@ const MAY_BE_ZERO: &[&str] = &[
     "http.linger_ms",
     "http.max_wait_ms",
     "http.shutdown_timeout_ms",
+    "retention.age_ms",
+    "retention.pause_ms",
+    "retention.pins",
+    "retention.runs",
     "runner.bounds.max_retry_wait_ms",
     "runner.bounds.params_bytes",
     "runner.drain_ms",
@@ -223,6 +227,11 @@ impl Config {
             let field = format!("limits.{name}");
             if is_set(&field) {
                 check(&format!("sandbox.limits.{name}"), &field, number)?;
+            }
+        }
+        for (name, number) in [("age_ms", policy.keep.age_ms), ("runs", policy.keep.runs)] {
+            if let Some(number) = number {
+                check(&format!("retention.{name}"), &format!("keep.{name}"), number)?;
             }
         }
         self.beside_caps(&limits, "limits.", &is_set)

@@ -40,8 +40,8 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, ApiErr
 pub(super) async fn metrics(
     State(api): State<Api>,
 ) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
-    let disk_bytes = api.ask(|storage| Ok(storage.disk_bytes())).await?;
-    api.app.metrics.disk_bytes(disk_bytes);
+    let disk = api.ask(|storage| storage.disk_use()).await?;
+    api.app.metrics.disk_use(disk.total(), disk.free);
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, api.app.metrics.render()))
 }

@@ -19,6 +19,7 @@ mod openapi;
 mod policies;
 mod report_body;
 mod reports;
+mod retention;
 mod router;
 mod run_events;
 mod runs;

@@ -8,7 +8,8 @@ use utoipa_axum::routes;
 
 use super::{
     Api, HttpSettings, artifacts, clear, extract, fixtures, health, logs, marks, middleware,
-    openapi, policies, reports, run_events, runs, schedules, statistics, suites, triggers,
+    openapi, policies, reports, retention, run_events, runs, schedules, statistics, suites,
+    triggers,
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
@@ -59,6 +60,7 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .routes(routes!(reports::read))
         .merge(scheduled())
         .merge(counted())
+        .merge(kept())
         .layer(time(short))
         .layer(told.clone())
         .layer(json);
@@ -116,6 +118,12 @@ fn counted() -> OpenApiRouter<Api> {
         .routes(routes!(statistics::failures))
         .routes(routes!(statistics::flaky))
         .routes(routes!(statistics::broken))
+}
+
+fn kept() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(retention::read, retention::start))
+        .routes(routes!(retention::pin, retention::unpin))
 }
 
 /// The routes with every layer around them.

@@ -146,7 +146,11 @@ pub(super) async fn list(
     let suite = query.suite.map(|suite| suite.parse()).transpose().map_err(ApiError::malformed)?;
     let query = RunQuery { suite, status: query.status, reference: query.reference };
     let runs = api.ask(move |storage| storage.runs(&query, &page)).await?;
-    Ok(Json(List::of(runs)))
+    let mut runs: List<RunSummaryView> = List::of(runs);
+    for run in &mut runs.items {
+        run.pinned = api.app.storage.pin(run.id).as_ref().map(Into::into);
+    }
+    Ok(Json(runs))
 }
 
 /// Read a run.
@@ -166,7 +170,13 @@ pub(super) async fn read(
         RunStatus::Queued => api.app.runner.standing(id).await,
         _ => None,
     };
-    Ok(Json(RunView { queue: standing.as_ref().map(Into::into), ..RunView::from(&run) }))
+    Ok(Json(RunView { queue: standing.as_ref().map(Into::into), ..shown(&api, &run) }))
+}
+
+/// A run as it stands, with what is known of it beside its events.
+fn shown(api: &Api, run: &Run) -> RunView {
+    let pinned = api.app.storage.pin(run.spec.id).as_ref().map(Into::into);
+    RunView { pinned, ..run.into() }
 }
 
 /// A run's place in its suite.
@@ -198,7 +208,7 @@ pub(super) async fn read_by_number(
             None => Ok(None),
         })
         .await?;
-    Ok(Json((&run.ok_or_else(|| ApiError::not_found(missing))?).into()))
+    Ok(Json(shown(&api, &run.ok_or_else(|| ApiError::not_found(missing))?)))
 }
 
 /// How many attempts at one thing are shown with their details; the last ones, if there are more.

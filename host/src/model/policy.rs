@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::LimitsPatch;
+use super::{Keep, LimitsPatch};
 
 /// What is wrong with the name of a parameter, of configuration or of a variable, if anything is.
 pub fn wrong_with_name(name: &str) -> Option<String> {
@@ -45,6 +45,9 @@ pub struct Policy {
     /// How many runs of the suite may be under way at the same time; the suite may declare fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_runs: Option<u32>,
+    /// How long runs are kept, where that differs from the server's.
+    #[serde(skip_serializing_if = "Keep::is_empty")]
+    pub keep: Keep,
 }
 
 impl Policy {
@@ -73,6 +76,7 @@ impl fmt::Debug for Policy {
             .field("limits", &self.limits)
             .field("locks", &self.locks)
             .field("concurrent_runs", &self.concurrent_runs)
+            .field("keep", &self.keep)
             .finish()
     }
 }

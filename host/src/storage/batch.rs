@@ -1,8 +1,8 @@
 //! What is stored together: events get their numbers, and become pages, summaries, lists and details
 //! in one sled batch.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use super::counting::{Counting, Tallies};
 use super::idempotency::{self, Answered, Keys};
 use super::message::{Append, Origin};
 use super::pending::Before;
+use super::retention::Freed;
 use super::{
     IdempotencyKey, Shared, StorageError, keys, record, runs, schedules, suites, triggers, values,
 };
@@ -63,6 +64,10 @@ pub(super) struct Batch {
     counting: Counting,
     events: Vec<Arc<RunEvent>>,
     now: Timestamp,
+    /// Runs that are forgotten.
+    pub(super) gone: HashSet<RunId>,
+    /// Files that nobody may need any more, with where to count what is freed.
+    pub(super) loose: Vec<(Digest, Arc<Freed>)>,
 }
 
 impl Batch {
@@ -76,7 +81,14 @@ impl Batch {
             counting: Counting::default(),
             events: Vec::new(),
             now: Timestamp::now(),
+            gone: HashSet::new(),
+            loose: Vec::new(),
         }
+    }
+
+    /// Whether it has an event of this run.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.touched.contains_key(&run)
     }
 
     /// Adds an event, and gives its number.
@@ -121,6 +133,11 @@ impl Batch {
             let number = self.numbers.entry(spec.suite.clone()).or_default();
             *number = spec.number.max(*number);
         }
+        if let EventKind::AttemptFinished { attempt, .. } = &event.kind {
+            for artifact in &attempt.artifacts {
+                self.writes.insert(keys::artifact_user(&artifact.digest, run), &[]);
+            }
+        }
         self.events.push(Arc::new(event));
         Ok(seq)
     }
@@ -160,7 +177,9 @@ impl Batch {
             EarlierAnswer::Trigger { trigger } => {
                 shared.database.get_raw(&keys::trigger(trigger))?.is_none()
             }
-            EarlierAnswer::Event { .. } => false,
+            EarlierAnswer::Event { run, .. } => {
+                !self.has(*run) && shared.database.get_raw(&keys::run(*run))?.is_none()
+            }
         };
         if is_gone {
             return Ok(());
@@ -181,6 +200,9 @@ impl Batch {
             EventKind::RunQueued { .. } => return Err(StorageError::Misplaced(run)),
             _ => None,
         };
+        if self.gone.contains(&run) {
+            return Err(StorageError::Misplaced(run));
+        }
         let vacant = match self.touched.entry(run) {
             Entry::Occupied(_) if first.is_some() => return Err(StorageError::Misplaced(run)),
             Entry::Occupied(touched) => return Ok(touched.into_mut()),

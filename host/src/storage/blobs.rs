@@ -97,16 +97,33 @@ impl Blobs {
         }
     }
 
-    /// Removes the content, if it is there.
-    pub(super) fn remove(&self, digest: &Digest) -> io::Result<()> {
+    /// Removes the content, if it is there, and gives its size.
+    pub(super) fn remove(&self, digest: &Digest) -> io::Result<Option<u64>> {
         let _one = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path(digest);
-        let Some(size) = size(&path)? else { return Ok(()) };
+        let Some(size) = size(&path)? else { return Ok(None) };
         fs::remove_file(&path)?;
         if let Some(bytes) = self.bytes.get() {
             bytes.fetch_sub(size, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(Some(size))
+    }
+
+    /// The contents of one of 256 parts: those whose digests begin with this byte.
+    pub(super) fn part(&self, part: u8) -> io::Result<Vec<Digest>> {
+        let files = match fs::read_dir(self.dir.join(hex::encode([part]))) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let digest = |file: io::Result<fs::DirEntry>| match file {
+            Ok(file) => {
+                let name = file.file_name();
+                Ok(name.to_str().and_then(|name| format!("sha256:{name}").parse().ok()))
+            }
+            Err(error) => Err(error),
+        };
+        files.filter_map(|file| digest(file).transpose()).collect()
     }
 
     /// Removes every content of which this is not true.

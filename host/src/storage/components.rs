@@ -47,6 +47,11 @@ impl Users {
         Ok(Self(users))
     }
 
+    /// Whether a version or an unfinished run needs this.
+    pub(super) fn need(&self, digest: &Digest) -> bool {
+        self.0.contains_key(digest)
+    }
+
     /// Takes in what a batch changed that is durable, and removes the files that nobody needs any more.
     pub(super) fn change(&mut self, changes: Changes, files: &Blobs) {
         for (digest, more) in changes {

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use super::{StorageError, keys, record};
+use super::StorageError;
 
 /// How long sled may take to let go of its file after an earlier handle of this process was
 /// dropped: a job of its thread pool may still be truncating it. Ours alone is the lock that counts.
@@ -56,22 +56,7 @@ impl Database {
         if let Some(parent) = dir.parent() {
             sync_dir(parent)?;
         }
-        let database = Self { db, file, applying: RwLock::default(), syncs: AtomicU64::new(0) };
-        database.check_layout()?;
-        Ok(database)
-    }
-
-    fn check_layout(&self) -> Result<(), StorageError> {
-        match self.db.get(keys::LAYOUT)?.as_deref() {
-            None => {
-                let mut batch = sled::Batch::default();
-                batch.insert(keys::LAYOUT, &[record::FORMAT]);
-                self.commit(batch)
-            }
-            Some([format]) if *format <= record::FORMAT => Ok(()),
-            Some([format, ..]) => Err(StorageError::TooNew(*format)),
-            Some([]) => Err(StorageError::Damaged("the mark of the store's format".into())),
-        }
+        Ok(Self { db, file, applying: RwLock::default(), syncs: AtomicU64::new(0) })
     }
 
     /// Applies the batch, whole or not at all, and returns when it is durable. After an error
@@ -172,20 +157,6 @@ mod tests {
         database.commit(batch("a")).unwrap();
         database.commit(batch("b")).unwrap();
         assert_eq!(database.syncs(), before + 2);
-    }
-
-    #[test]
-    fn a_store_of_a_newer_format_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("db");
-        let database = Database::open(&path, 1 << 20).unwrap();
-        let mut batch = sled::Batch::default();
-        batch.insert(keys::LAYOUT, &[record::FORMAT + 1]);
-        database.commit(batch).unwrap();
-        drop(database);
-        let newer = record::FORMAT + 1;
-        let Err(error) = Database::open(&path, 1 << 20) else { panic!("it was opened") };
-        assert!(matches!(error, StorageError::TooNew(format) if format == newer), "{error}");
     }
 
     #[test]

@@ -46,6 +46,13 @@ pub enum StorageError {
     /// Written in a format that this version does not know.
     #[error("read the store: it was written by a newer version of handoff (format {0})")]
     TooNew(u8),
+    /// The whole store is of a format that this version does not know.
+    #[error(
+        "open the store: a newer version of handoff wrote it (format {0}, and this version knows {1} and \
+         older): start that version or a newer one on it, or restore the copy from before the upgrade; \
+         nothing was changed"
+    )]
+    NewerStore(u8, u8),
     /// A record or file is not what was written.
     #[error("read the store: {0} is damaged")]
     Damaged(String),
@@ -86,6 +93,7 @@ impl StorageError {
             Self::DealtWith(schedule) => Self::DealtWith(schedule.clone()),
             Self::Delivered(trigger, run) => Self::Delivered(trigger.clone(), *run),
             Self::TooNew(format) => Self::TooNew(*format),
+            Self::NewerStore(found, known) => Self::NewerStore(*found, *known),
             Self::Damaged(what) => Self::Damaged(what.clone()),
             Self::Closed => Self::Closed,
             Self::Broken(why) => Self::Broken(why.clone()),

@@ -19,6 +19,9 @@
 //! | `u` | run id | (the run is not finished) |
 //! | `e` | run id, number of the first event (u64) | a page of events |
 //! | `d` | run id, stage, round, number | detail of an attempt |
+//! | `a` | digest of an artifact, run id | (the run has the artifact) |
+//! | `P` | run id | pin |
+//! | `x` | run id | (the run is forgotten, and not all that it left is gone) |
 //! | `c` | name of a schedule | schedule |
 //! | `C` | name of a schedule, inverted time | what became of that time |
 //! | `Tt` | name of a trigger | trigger |
@@ -65,7 +68,7 @@ pub(super) fn read_time(bytes: [u8; 8]) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
 }
 
-fn inverted<const N: usize>(bytes: &[u8; N]) -> [u8; N] {
+pub(super) fn inverted<const N: usize>(bytes: &[u8; N]) -> [u8; N] {
     bytes.map(|byte| !byte)
 }
 
@@ -123,8 +126,17 @@ pub(super) fn marks(suite: &SuiteId) -> Vec<u8> {
     of_suite(b"m", suite)
 }
 
+/// The start of the keys of all highest run numbers: one for each suite that ever had a run.
+pub(super) const HIGHEST_NUMBERS: &[u8] = b"n";
+
 pub(super) fn highest_number(suite: &SuiteId) -> Vec<u8> {
-    of_suite(b"n", suite)
+    of_suite(HIGHEST_NUMBERS, suite)
+}
+
+/// The suite of such a key; none if it is another.
+pub(super) fn read_highest_number(key: &[u8]) -> Option<SuiteId> {
+    let suite = key.strip_prefix(HIGHEST_NUMBERS)?.strip_suffix(&[0])?;
+    std::str::from_utf8(suite).ok()?.parse().ok()
 }
 
 /// Where a run of a suite is found by its number.
@@ -297,9 +309,17 @@ pub(super) fn read_unfinished(rest: &[u8]) -> Option<RunId> {
     Some(RunId::from_bytes(rest.try_into().ok()?))
 }
 
+/// The start of the keys of all pages of events.
+pub(super) const PAGES: &[u8] = b"e";
+
 /// The start of the keys of a run's pages of events, in order.
 pub(super) fn pages(run: RunId) -> Vec<u8> {
-    [b"e", run.as_bytes().as_slice()].concat()
+    [PAGES, run.as_bytes()].concat()
+}
+
+/// The run of a page's key.
+pub(super) fn read_page_run(key: &[u8]) -> Option<RunId> {
+    Some(RunId::from_bytes(*key.strip_prefix(PAGES)?.first_chunk()?))
 }
 
 pub(super) fn page(run: RunId, first_seq: u64) -> Vec<u8> {
@@ -397,6 +417,41 @@ pub(super) fn group_at(suite: &SuiteId, at: Timestamp, id: &[u8; 16]) -> Vec<u8>
 /// The fingerprint at the end of a group's key.
 pub(super) fn read_group(key: &[u8]) -> Option<[u8; 16]> {
     key.last_chunk().copied()
+}
+
+/// The start of the keys of the runs that have an artifact.
+pub(super) fn artifact_users(artifact: &Digest) -> Vec<u8> {
+    [b"a", artifact.as_bytes().as_slice()].concat()
+}
+
+pub(super) fn artifact_user(artifact: &Digest, run: RunId) -> Vec<u8> {
+    [artifact_users(artifact).as_slice(), run.as_bytes()].concat()
+}
+
+/// The start of the keys of all pins.
+pub(super) const PINS: &[u8] = b"P";
+
+pub(super) fn pin(run: RunId) -> Vec<u8> {
+    [PINS, run.as_bytes()].concat()
+}
+
+/// The start of the keys of the runs that are forgotten and of which something is left.
+pub(super) const LEAVING: &[u8] = b"x";
+
+pub(super) fn leaving(run: RunId) -> Vec<u8> {
+    [LEAVING, run.as_bytes()].concat()
+}
+
+/// The run at the end of a key that ends with its id as it is.
+pub(super) fn ending_run(key: &[u8]) -> Option<RunId> {
+    Some(RunId::from_bytes(*key.last_chunk()?))
+}
+
+/// The starts of all keys of what a run left beside its summary and its places in lists: first its events,
+/// and last their further parts, which are read with them.
+pub(super) fn left_by(run: RunId) -> [Vec<u8>; 4] {
+    let of = |table: &[u8]| [table, run.as_bytes().as_slice()].concat();
+    [of(b"e"), of(b"d"), of(b"+d"), of(b"+e")]
 }
 
 pub(super) fn idempotency(key: &Digest) -> Vec<u8> {

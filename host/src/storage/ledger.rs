@@ -21,7 +21,9 @@ use super::components::Users;
 use super::health::State;
 use super::idempotency::Keys;
 use super::message::{Change, ChangeReply, EventReply, Message};
-use super::{OnStored, Shared, StorageError, fixtures, marks, schedules, suites, triggers};
+use super::{
+    OnStored, Shared, StorageError, fixtures, marks, pins, retention, schedules, suites, triggers,
+};
 use crate::model::SuiteVersion;
 
 /// The most messages in one batch, so that those who came first do not wait for all who came after. Not
@@ -38,6 +40,10 @@ const COMPANY_WAIT: Duration = Duration::from_millis(5);
 /// How long to wait for room on the disk before looking again: soon for whoever made room, and no load
 /// on a machine that is in trouble already.
 const ROOM_WAIT: Duration = Duration::from_millis(100);
+
+/// While the disk is full, runs are still forgotten as long as this part of `storage.min_free_bytes` is free: to
+/// forget is to write, too.
+const ROOM_TO_FORGET: u64 = 4;
 
 /// How much less the scheduler of the operating system favours the threads that make large details ready: less
 /// than those that run guests. A run waits for the detail of each of its attempts, so they cannot fall
@@ -98,6 +104,7 @@ impl Ledger {
             if let Err(broken) = self.shared.health.usable() {
                 self.fail_backlog(&broken);
             } else if let Err(error) = self.shared.check_room() {
+                self.make_room();
                 self.wait_for_room(&error);
             } else {
                 let batch = self.next_batch();
@@ -151,6 +158,21 @@ impl Ledger {
 
     fn fail_backlog(&mut self, error: &StorageError) {
         self.backlog.drain(..).for_each(|message| message.fail(error));
+    }
+
+    /// Stores what makes room, as long as there is a little left to write that in.
+    fn make_room(&mut self) {
+        let least = self.shared.settings.min_free_bytes / ROOM_TO_FORGET;
+        let (freeing, kept) = self.backlog.drain(..).partition(Message::frees);
+        self.backlog = kept;
+        let freeing: VecDeque<Message> = freeing;
+        for message in freeing {
+            match (self.shared.free_space)() {
+                Ok(free) if free >= least => self.store(vec![message]),
+                Ok(_) => message.fail(&StorageError::Full),
+                Err(error) => message.fail(&error.into()),
+            }
+        }
     }
 
     /// Refuses requests for new work, keeps the rest, and waits a little if there is any.
@@ -315,6 +337,14 @@ impl Ledger {
             Change::DeleteTrigger { trigger } => {
                 triggers::stage_removal(database, &mut batch.writes, &trigger)
             }
+            Change::Pin { run, pin } => pins::stage(&self.shared, batch, run, pin),
+            Change::Forget { parts, freed } => {
+                retention::stage(&self.shared, batch, parts, &freed).map(|()| true)
+            }
+            Change::Sweep { files, freed } => {
+                batch.loose.extend(files.into_iter().map(|file| (file, freed.clone())));
+                Ok(true)
+            }
         }
     }
 
@@ -325,6 +355,7 @@ impl Ledger {
         shared.database.commit(std::mem::take(&mut batch.writes))?;
         shared.pending.end();
         self.components.change(batch.components(), &shared.components);
+        retention::remove_loose(shared, &self.components, std::mem::take(&mut batch.loose));
         let events = batch.stored(shared, &mut self.standings);
         if !events.is_empty() {
             // A listener that panics must not cost the runs their store.

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::retention::{Freed, Leaving};
 use super::schedules::Dealt;
 use super::triggers::Called;
 use super::{IdempotencyKey, StorageError, keys, record, runs};
 use crate::model::{
-    AttemptDetail, Digest, EventKind, Fixtures, Mark, Name, Policy, RunEvent, RunId, SuiteId,
+    AttemptDetail, Digest, EventKind, Fixtures, Mark, Name, Pin, Policy, RunEvent, RunId, SuiteId,
     SuiteVersion,
 };
 
@@ -88,6 +89,9 @@ pub(super) enum Change {
     DeleteSchedule { schedule: Name },
     PutTrigger { called: Box<Called>, key: Option<IdempotencyKey> },
     DeleteTrigger { trigger: Name },
+    Pin { run: RunId, pin: Option<Pin> },
+    Forget { parts: Vec<Leaving>, freed: Arc<Freed> },
+    Sweep { files: Vec<Digest>, freed: Arc<Freed> },
 }
 
 /// What a change changes. A batch has one change of each.
@@ -96,6 +100,9 @@ pub(super) enum Subject {
     Suite(SuiteId),
     Schedule(Name),
     Trigger(Name),
+    Run(RunId),
+    /// What goes: two of them would not see what the other takes.
+    Leaving,
 }
 
 /// Whether an event takes long to be made ready: milliseconds for a log of many lines.
@@ -166,11 +173,18 @@ impl Change {
             Self::DeleteSchedule { schedule } => Subject::Schedule(schedule.clone()),
             Self::PutTrigger { called, .. } => Subject::Trigger(called.trigger.name.clone()),
             Self::DeleteTrigger { trigger } => Subject::Trigger(trigger.clone()),
+            Self::Pin { run, .. } => Subject::Run(*run),
+            Self::Forget { .. } | Self::Sweep { .. } => Subject::Leaving,
         }
     }
 }
 
 impl Message {
+    /// Whether it makes room.
+    pub(super) fn frees(&self) -> bool {
+        matches!(self, Self::Change(Change::Forget { .. } | Change::Sweep { .. }, _))
+    }
+
     /// Whether it may be refused while the disk is full.
     pub(super) fn may_be_refused(&self) -> bool {
         match self {

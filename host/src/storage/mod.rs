@@ -9,9 +9,11 @@
 //! | `record`, `values` | how a record becomes bytes, and bytes become small values |
 //! | `durable` | sled, opened and flushed so that it holds |
 //! | `blobs` | components and artifacts as files |
+//! | `format` | what the whole store has in it, by version |
 //! | `components` | which components and archives are needed |
 //! | `suites`, `fixtures`, `marks`, `runs`, `schedules`, `triggers`, `idempotency`, `numbers` | one kind of record each |
 //! | `counting`, `recount`, `statistics` | results and failures: kept up to date, made again, read |
+//! | `pins`, `retention` | which runs are kept, and how others are forgotten |
 //! | `cursor` | lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
@@ -28,6 +30,7 @@ mod cursor;
 mod durable;
 mod error;
 mod fixtures;
+mod format;
 mod health;
 mod idempotency;
 mod keys;
@@ -36,8 +39,10 @@ mod marks;
 mod message;
 mod numbers;
 mod pending;
+mod pins;
 mod record;
 mod recount;
+mod retention;
 mod runs;
 mod schedules;
 mod statistics;
@@ -69,7 +74,9 @@ use ledger::Ledger;
 use message::{Append, Change, Message, Origin};
 use numbers::Numbers;
 use pending::Pending;
+use pins::Pins;
 
+pub use retention::{Expired, Freed, FreedSums};
 pub use schedules::Dealt;
 pub use statistics::{Results, StoredGroup, StoredSeries};
 pub use triggers::Called;
@@ -226,6 +233,26 @@ pub enum EarlierAnswer {
     },
 }
 
+/// What is taken of the disk, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskUse {
+    /// By records.
+    pub records: u64,
+    /// By components and fixtures.
+    pub components: u64,
+    /// By artifacts.
+    pub artifacts: u64,
+    /// What is free.
+    pub free: u64,
+}
+
+impl DiskUse {
+    /// What is taken in sum.
+    pub fn total(&self) -> u64 {
+        self.records + self.components + self.artifacts
+    }
+}
+
 /// How to learn the free space of the disk, in bytes.
 type FreeSpace = Box<dyn Fn() -> io::Result<u64> + Send + Sync>;
 
@@ -235,6 +262,7 @@ struct Shared {
     components: Blobs,
     artifacts: Blobs,
     pending: Pending,
+    pins: Pins,
     numbers: Numbers,
     health: Health,
     settings: StorageSettings,
@@ -352,6 +380,7 @@ impl Storage {
         let (sender, receiver) = mpsc::channel(settings.queue.max(1));
         let room = Arc::new(Semaphore::new(settings.queue_bytes.max(1) as usize));
         let database = Database::open(&dir.join("db"), settings.cache_bytes)?;
+        format::check(&database)?;
         let components = Blobs::open(dir.join("components"))?;
         let artifacts = Blobs::open(dir.join("blobs"))?;
         let users = Users::open(&database, &components)?;
@@ -359,6 +388,7 @@ impl Storage {
         // After all that fails in earnest: it must not be dropped by a task, as the caller may be.
         let clock = ledger::runtime(settings.large_details)?;
         let shared = Arc::new(Shared {
+            pins: Pins::open(&database)?,
             database,
             components,
             artifacts,
@@ -437,6 +467,11 @@ impl Storage {
 
     async fn change(&self, change: Change) -> Result<bool, StorageError> {
         self.shared().check_new_work()?;
+        self.ask(change).await
+    }
+
+    /// The same whether or not the disk has room for new work.
+    async fn ask(&self, change: Change) -> Result<bool, StorageError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.send(Message::Change(change, reply)).await;
         sent.map_err(|_| self.shared().ended())?;
@@ -597,7 +632,9 @@ impl Storage {
         let answer = answered.to(&key.request)?;
         let pending = match &answer {
             EarlierAnswer::Event { run, seq } => {
-                shared.pending.seq(*run).is_some_and(|last| last < *seq)
+                // Its run may be forgotten since.
+                shared.database.get_raw(&keys::run(*run))?.is_none()
+                    || shared.pending.seq(*run).is_some_and(|last| last < *seq)
             }
             EarlierAnswer::Version { .. }
             | EarlierAnswer::Schedule { .. }
@@ -621,10 +658,15 @@ impl Storage {
         }
     }
 
-    /// Bytes on disk, for the metric. Slow when first called.
-    pub fn disk_bytes(&self) -> u64 {
-        let Shared { database, components, artifacts, .. } = self.shared();
-        database.disk_bytes() + components.disk_bytes() + artifacts.disk_bytes()
+    /// What is taken of the disk. Slow when first called.
+    pub fn disk_use(&self) -> Result<DiskUse, StorageError> {
+        let Shared { database, components, artifacts, free_space, .. } = self.shared();
+        Ok(DiskUse {
+            records: database.disk_bytes(),
+            components: components.disk_bytes(),
+            artifacts: artifacts.disk_bytes(),
+            free: free_space()?,
+        })
     }
 
     /// How many batches were made durable since the store was opened.

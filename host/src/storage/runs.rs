@@ -195,7 +195,7 @@ pub(super) fn page_from(
     read_page(database, run, &key, head).map(Some)
 }
 
-fn read_page(
+pub(super) fn read_page(
     database: &Database,
     run: RunId,
     key: &[u8],

@@ -64,6 +64,11 @@ pub(super) fn version(
     record.map(|bytes| record::decode(&bytes)).transpose()
 }
 
+/// Whether there is a version of the suite.
+pub(super) fn exists(database: &Database, suite: &SuiteId) -> Result<bool, StorageError> {
+    Ok(newest(database, suite)?.is_some())
+}
+
 /// When the newest version stands in the list as uploaded, and its digest.
 fn newest(
     database: &Database,

@@ -26,6 +26,7 @@ mod heads;
 mod history;
 mod idempotency;
 mod image;
+mod keeping;
 mod kill;
 mod leaving;
 mod lifecycle;

@@ -19,6 +19,9 @@ const NUMBERS: [&str; 3] = ["u32", "u64", "usize"];
 /// Numbers that bound nothing that could be hit.
 pub(crate) const NO_BOUNDS: &[(&str, &str)] = &[
     ("http.heartbeat_ms", "how often a stream shows that it lives"),
+    ("retention.interval_ms", "how often it is looked for runs to forget"),
+    ("retention.pause_ms", "how quietly runs are forgotten"),
+    ("retention.step_runs", "how quietly runs are forgotten"),
     ("runner.bounds.attempts", "a default; max_attempts is the bound"),
     ("runner.bounds.timeout_ms", "a default; max_timeout_ms is the bound"),
     ("runner.priority_ageing_ms", "how waiting is weighed against classes; it refuses nothing"),
@@ -43,6 +46,8 @@ pub(crate) const SEEN_OTHERWISE: &[(&str, &str)] = &[
     ("compile.loaded_bytes", "handoff_compile_cache_total: what goes is loaded again"),
     ("compile.remembered_failures", "handoff_compile_cache_total: what goes is tried again"),
     ("http.shutdown_timeout_ms", "the log: nobody can ask any more"),
+    ("retention.age_ms", "handoff_retention_runs_total"),
+    ("retention.runs", "handoff_retention_runs_total"),
     ("runner.drain_ms", "the log: nobody can ask any more"),
     ("runner.teardown_timeout_ms", "limit timeout_ms: it is the time of an attempt"),
     ("sandbox.concurrent_attempts", "handoff_sandbox_attempts_waiting"),

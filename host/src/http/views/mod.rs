@@ -11,6 +11,7 @@ mod mark;
 mod policy;
 mod queue;
 mod reading;
+mod retention;
 mod rounds;
 mod run;
 mod schedule;
@@ -28,6 +29,7 @@ pub use event::{EventBody, EventView, StageView};
 pub use mark::{LastRunView, MarkBody, MarkView, MarkedView};
 pub use policy::PolicyView;
 pub use queue::{QueueView, WaitsForView};
+pub use retention::{DiskView, FreedView, KeepView, PinView, RetentionView, RoundView};
 pub use rounds::{FirstFailureView, RoundsView, TookView};
 pub use run::{
     CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,

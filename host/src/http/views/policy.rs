@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::reading::{by_name_or_default, or_default};
 use super::schemas;
-use crate::model::{HostPattern, LimitsPatch, Policy, TcpTarget};
+use crate::model::{HostPattern, Keep, LimitsPatch, Policy, TcpTarget};
 
 /// What a suite is granted. What is left out grants nothing.
 ///
@@ -51,6 +51,11 @@ pub struct PolicyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub concurrent_runs: Option<u32>,
+    /// How long runs are kept, where that differs from the server's settings: `age_ms`, so many
+    /// milliseconds after their end, and `runs`, so many, the newest; 0 is without end.
+    #[schema(value_type = Object, example = json!({"age_ms": 604_800_000, "runs": 100}))]
+    #[serde(skip_serializing_if = "Keep::is_empty")]
+    pub keep: Keep,
 }
 
 impl From<&Policy> for PolicyView {
@@ -66,6 +71,7 @@ impl From<&Policy> for PolicyView {
             limits: policy.limits.clone(),
             locks: policy.locks.clone(),
             concurrent_runs: policy.concurrent_runs,
+            keep: policy.keep,
         }
     }
 }
@@ -91,6 +97,7 @@ impl PolicyView {
             limits: self.limits,
             locks: self.locks,
             concurrent_runs: self.concurrent_runs,
+            keep: self.keep,
         })
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::reading::{by_name, or_default};
-use super::{AttemptView, ClearingView, MarkView, QueueView, RoundsView, schemas};
+use super::{AttemptView, ClearingView, MarkView, PinView, QueueView, RoundsView, schemas};
 use crate::model::{
     Attempts, Cause, Counts, Digest, Name, OnFlaky, Priority, Run, RunId, RunRequest, RunStatus,
     RunSummary, Shard, SuiteId, Tags, Test, TestStatus, Wait,
@@ -117,6 +117,9 @@ pub struct RunView {
     pub counts: CountsView,
     /// The tests in the order in which they run.
     pub tests: Vec<TestView>,
+    /// Why it is kept whatever its age; left out if it is not pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<PinView>,
     /// What plugins had to say.
     #[schema(value_type = Vec<Object>)]
     pub annotations: Vec<serde_json::Value>,
@@ -164,6 +167,7 @@ impl RunView {
             teardown: StageAttemptsView::of(&run.teardown),
             counts: (&run.counts()).into(),
             tests: Vec::new(),
+            pinned: None,
             annotations: Vec::new(),
         }
     }
@@ -314,6 +318,9 @@ pub struct RunSummaryView {
     /// Why it counts in no statistics, if somebody took it out as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleared: Option<ClearingView>,
+    /// Why it is kept whatever its age; left out if it is not pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<PinView>,
 }
 
 impl From<&RunSummary> for RunSummaryView {
@@ -331,6 +338,7 @@ impl From<&RunSummary> for RunSummaryView {
             duration_ms: run.duration_ms(),
             counts: (&run.counts).into(),
             cleared: run.cleared.as_ref().map(Into::into),
+            pinned: None,
         }
     }
 }

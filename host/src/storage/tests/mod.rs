@@ -1,5 +1,6 @@
 //! The store through its handle, with a disk whose free space the test sets.
 
+mod retention;
 mod runs;
 mod statistics;
 mod suites;
