@@ -15,6 +15,7 @@ mod idempotency;
 mod logs;
 mod middleware;
 mod openapi;
+mod plugins;
 mod policies;
 mod report_body;
 mod reports;

@@ -161,7 +161,9 @@ pub(super) async fn read(
     State(api): State<Api>,
     Path(id): Path<RunId>,
 ) -> Result<Json<RunView>, ApiError> {
-    Ok(Json((&find(&api, id).await?).into()))
+    let run = find(&api, id).await?;
+    let annotations = api.ask(move |storage| storage.annotations(id)).await?;
+    Ok(Json(RunView::annotated(&run, &annotations)))
 }
 
 /// A run's place in its suite.
@@ -193,7 +195,10 @@ pub(super) async fn read_by_number(
             None => Ok(None),
         })
         .await?;
-    Ok(Json((&run.ok_or_else(|| ApiError::not_found(missing))?).into()))
+    let run = run.ok_or_else(|| ApiError::not_found(missing))?;
+    let id = run.spec.id;
+    let annotations = api.ask(move |storage| storage.annotations(id)).await?;
+    Ok(Json(RunView::annotated(&run, &annotations)))
 }
 
 /// How many attempts at one thing are shown with their details; the last ones, if there are more.

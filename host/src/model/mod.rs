@@ -13,7 +13,9 @@ mod event;
 mod fixtures;
 mod ids;
 mod limits;
+mod notice;
 mod plan;
+mod plugin;
 mod policy;
 mod protocol;
 mod run;
@@ -38,7 +40,12 @@ pub use event::{EventKind, RunEvent};
 pub use fixtures::Fixtures;
 pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
 pub use limits::{Limit, Limits, LimitsPatch};
+pub use notice::{Notice, NoticeKind, NoticeRun, NoticeTest, NoticeTrouble};
 pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};
+pub use plugin::{
+    Annotation, Delivery, DeliveryCall, DeliveryStatus, Filters, GateFailure, Gated, Kept, Plugin,
+    Standing, Wishes,
+};
 pub use policy::{HostPattern, InvalidPattern, Policy, TcpTarget, wrong_with_name};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use run::{Counts, Run, RunStatus, RunSummary, Stage, Test};

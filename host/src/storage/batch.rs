@@ -107,6 +107,7 @@ impl Batch {
             let number = self.numbers.entry(spec.suite.clone()).or_default();
             *number = spec.number.max(*number);
         }
+        shared.journal.note(&mut self.writes, &event)?;
         self.events.push(Arc::new(event));
         Ok(seq)
     }

@@ -20,8 +20,8 @@ use super::batch::{Batch, Standings};
 use super::components::Users;
 use super::health::State;
 use super::idempotency::Keys;
-use super::message::{Change, ChangeReply, EventReply, Message};
-use super::{OnStored, Shared, StorageError, fixtures, schedules, suites, triggers};
+use super::message::{Change, ChangeReply, EventReply, Message, PluginChange};
+use super::{OnStored, Shared, StorageError, fixtures, plugins, schedules, suites, triggers};
 use crate::model::SuiteVersion;
 
 /// The most messages in one batch, so that those who came first do not wait for all who came after. Not
@@ -214,6 +214,12 @@ impl Ledger {
                     Change::PutFixtures { fixtures: Some((fixtures, archive)), .. },
                     _,
                 ) => self.shared.components.put(&fixtures.digest, archive)?,
+                Message::Change(
+                    Change::Plugin(PluginChange::Put {
+                        plugin, component: Some(component), ..
+                    }),
+                    _,
+                ) => self.shared.components.put(&plugin.digest, component)?,
                 Message::Change(..) | Message::Close => {}
             }
         }
@@ -311,6 +317,7 @@ impl Ledger {
             Change::DeleteTrigger { trigger } => {
                 triggers::stage_removal(database, &mut batch.writes, &trigger)
             }
+            Change::Plugin(change) => plugins::stage(&self.shared, batch, change),
         }
     }
 
@@ -320,6 +327,7 @@ impl Ledger {
         shared.pending.begin(batch.before());
         shared.database.commit(std::mem::take(&mut batch.writes))?;
         shared.pending.end();
+        shared.journal.stored();
         self.components.change(batch.components(), &shared.components);
         let events = batch.stored(shared, &mut self.standings);
         if !events.is_empty() {

@@ -10,7 +10,7 @@
 //! | `durable` | sled, opened and flushed so that it holds |
 //! | `blobs` | components and artifacts as files |
 //! | `components` | which components and archives are needed |
-//! | `suites`, `fixtures`, `runs`, `schedules`, `triggers`, `idempotency`, `numbers` | one kind of record each |
+//! | `suites`, `fixtures`, `runs`, `schedules`, `triggers`, `plugins`, `idempotency`, `numbers` | one kind of record each |
 //! | `cursor` | lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
@@ -33,6 +33,7 @@ mod ledger;
 mod message;
 mod numbers;
 mod pending;
+mod plugins;
 mod record;
 mod runs;
 mod schedules;
@@ -64,7 +65,9 @@ use ledger::Ledger;
 use message::{Append, Change, Message, Origin};
 use numbers::Numbers;
 use pending::Pending;
+use plugins::Journal;
 
+pub use plugins::{JournalEntry, Routed, Routing, Scope, Settled};
 pub use schedules::Dealt;
 pub use triggers::Called;
 
@@ -218,6 +221,7 @@ struct Shared {
     artifacts: Blobs,
     pending: Pending,
     numbers: Numbers,
+    journal: Journal,
     health: Health,
     settings: StorageSettings,
     free_space: FreeSpace,
@@ -337,6 +341,7 @@ impl Storage {
         let components = Blobs::open(dir.join("components"))?;
         let artifacts = Blobs::open(dir.join("blobs"))?;
         let users = Users::open(&database, &components)?;
+        let journal = Journal::open(&database)?;
         // After all that fails in earnest: it must not be dropped by a task, as the caller may be.
         let clock = ledger::runtime(settings.large_details)?;
         let shared = Arc::new(Shared {
@@ -345,6 +350,7 @@ impl Storage {
             artifacts,
             pending: Pending::default(),
             numbers: Numbers::default(),
+            journal,
             health: Health::new(),
             large: Semaphore::new(settings.large_details.clamp(1, Semaphore::MAX_PERMITS)),
             settings,

@@ -34,6 +34,8 @@ mod long_runs;
 mod network;
 mod openapi;
 mod outcomes;
+mod plugin_kills;
+mod plugins;
 mod programs;
 mod reports;
 mod results;

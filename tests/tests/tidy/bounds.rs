@@ -19,6 +19,8 @@ const NUMBERS: [&str; 3] = ["u32", "u64", "usize"];
 /// Numbers that bound nothing that could be hit.
 pub(crate) const NO_BOUNDS: &[(&str, &str)] = &[
     ("http.heartbeat_ms", "how often a stream shows that it lives"),
+    ("plugin.retry_initial_ms", "how long to wait before something is tried again"),
+    ("plugin.retry_max_ms", "how long to wait before something is tried again"),
     ("runner.bounds.attempts", "a default; max_attempts is the bound"),
     ("runner.bounds.timeout_ms", "a default; max_timeout_ms is the bound"),
     ("runner.guest_threads", "how many processors guests have"),
@@ -42,9 +44,11 @@ pub(crate) const SEEN_OTHERWISE: &[(&str, &str)] = &[
     ("compile.loaded_bytes", "handoff_compile_cache_total: what goes is loaded again"),
     ("compile.remembered_failures", "handoff_compile_cache_total: what goes is tried again"),
     ("http.shutdown_timeout_ms", "the log: nobody can ask any more"),
+    ("plugin.hook_timeout_ms", "limit timeout_ms: it is the time of a call"),
     ("runner.drain_ms", "the log: nobody can ask any more"),
     ("runner.teardown_timeout_ms", "limit timeout_ms: it is the time of an attempt"),
     ("sandbox.concurrent_attempts", "handoff_sandbox_attempts_waiting"),
+    ("sandbox.concurrent_hooks", "handoff_sandbox_attempts_waiting"),
     ("sandbox.prepared_suites", "nothing: what goes is linked again within a millisecond"),
     ("sandbox.total_memory_bytes", "handoff_sandbox_attempts_waiting"),
     ("scheduler.at_once", "handoff_schedule_lag_seconds"),

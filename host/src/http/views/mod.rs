@@ -7,6 +7,7 @@
 mod attempt;
 mod cleared;
 mod event;
+mod plugin;
 mod policy;
 mod run;
 mod schedule;
@@ -20,6 +21,9 @@ pub use attempt::{
 };
 pub use cleared::{ClearedAttemptView, ClearingView};
 pub use event::{EventBody, EventView, StageView};
+pub use plugin::{
+    AnnotationView, AsksView, CallView, DeliveryView, PluginBody, PluginPolicyView, PluginView,
+};
 pub use policy::PolicyView;
 pub use run::{
     CountsView, RunBody, RunSummaryView, RunView, StageAttemptsView, SuiteRef, TagsBody, TestView,

@@ -7,10 +7,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttemptView, ClearingView, schemas};
+use super::{AnnotationView, AttemptView, ClearingView, schemas};
 use crate::model::{
-    Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary, Shard, SuiteId,
-    Tags, Test, TestStatus, Wait,
+    Annotation, Attempts, Counts, Digest, Name, Run, RunId, RunRequest, RunStatus, RunSummary,
+    Shard, SuiteId, Tags, Test, TestStatus, Wait,
 };
 
 /// A suite and one of its versions.
@@ -96,9 +96,8 @@ pub struct RunView {
     pub counts: CountsView,
     /// The tests in the order in which they run.
     pub tests: Vec<TestView>,
-    /// What plugins had to say.
-    #[schema(value_type = Vec<Object>)]
-    pub annotations: Vec<serde_json::Value>,
+    /// What plugins had to say, in order.
+    pub annotations: Vec<AnnotationView>,
 }
 
 impl From<&Run> for RunView {
@@ -108,6 +107,12 @@ impl From<&Run> for RunView {
 }
 
 impl RunView {
+    /// The run with what plugins said of it.
+    pub fn annotated(run: &Run, annotations: &[(Name, Annotation)]) -> Self {
+        let annotations = annotations.iter().map(Into::into).collect();
+        Self { annotations, ..Self::from(run) }
+    }
+
     /// The run with an empty list of tests.
     pub fn without_tests(run: &Run) -> Self {
         let request = &run.spec.request;
