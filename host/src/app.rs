@@ -12,6 +12,7 @@ use crate::compile::Compiler;
 use crate::config::{Config, DeclaredSuite};
 use crate::metrics::Metrics;
 use crate::model::{Introduction, Name, Step};
+use crate::plugins::{self, Plugins};
 use crate::retention::Retention;
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
 use crate::scheduler::Scheduler;
@@ -22,6 +23,10 @@ use crate::wasm::{Engines, Sandbox, pack};
 /// How much less the scheduler of the operating system favours the threads that run guests, so that
 /// the server answers whatever they do.
 const GUEST_NICE: i32 = 5;
+/// The same for the threads that run plugins, which never take a processor from a run that wants it.
+const HOOK_NICE: i32 = 19;
+/// How many threads run plugins. One call of each plugin at a time, most of which wait for an answer.
+const HOOK_THREADS: usize = 2;
 
 /// A running server less its HTTP side. Cheap to clone.
 #[derive(Clone)]
@@ -40,11 +45,14 @@ pub struct App {
     pub triggers: Triggers,
     /// What forgets old runs.
     pub retention: Retention,
+    /// What is told of what happens.
+    pub plugins: Plugins,
     /// Metrics.
     pub metrics: Metrics,
     /// Cancelled when the server is to end: no further run is taken.
     draining: CancellationToken,
     guests: Arc<GuestRuntime>,
+    hooks: Arc<GuestRuntime>,
 }
 
 /// The runtime for guests. Ended without waiting for them: what they leave is continued by the next
@@ -84,6 +92,9 @@ impl App {
         .map_err(failed)?;
         let sandbox = Sandbox::new(config.sandbox.clone(), engines, metrics.clone())?;
         let guests = guest_runtime(&config.runner)?;
+        // Before runs go on, so that plugins hear of all that happens to them.
+        let parts = (storage.clone(), compiler.clone(), sandbox.clone());
+        let (plugins, hooks) = start_plugins(&config, parts, metrics.clone())?;
         let runner = Runner::start(Parts {
             storage: storage.clone(),
             compiler: compiler.clone(),
@@ -92,6 +103,7 @@ impl App {
             settings: config.runner.clone(),
             limits: config.sandbox.limits.clone(),
             metrics: metrics.clone(),
+            plugins: Some(plugins.clone()),
             guests: guests.handle().clone(),
         })
         .map_err(failed)?;
@@ -116,20 +128,43 @@ impl App {
             scheduler,
             triggers,
             retention,
+            plugins,
             metrics,
             draining,
             guests,
+            hooks,
         };
         for suite in &app.config.suites {
             let name = suite.file.display();
             app.load(suite).await.with_context(|| format!("failed to load the suite {name}"))?;
         }
+        app.install_plugins().await?;
         app.declare_schedules(now).await?;
         app.declare_triggers(now).await?;
         // Not before the suites are there that its schedules name.
         tokio::spawn(app.scheduler.clone().run(app.draining.clone()));
         tokio::spawn(app.retention.clone().run(app.draining.clone()));
         Ok(app)
+    }
+
+    async fn install_plugins(&self) -> anyhow::Result<()> {
+        for plugin in &self.config.plugins {
+            let (name, file) = (&plugin.name, plugin.file.display());
+            let bytes = tokio::fs::read(&plugin.file).await;
+            let bytes = bytes.with_context(|| format!("failed to read the plugin {file}"))?;
+            let change = plugins::Change {
+                policy: Some(plugin.policy.clone()),
+                filters: Some(plugin.filters.clone()),
+                gate_failure: None,
+                enabled: plugin.enabled,
+            };
+            let installed = self.plugins.install(name.clone(), bytes.into(), change).await;
+            let (installed, new) = installed
+                .map_err(|error| anyhow::anyhow!("failed to install the plugin {name}: {error}"))?;
+            let standing = &installed.standing;
+            tracing::info!(plugin = %name, new, ?standing, "installed a declared plugin");
+        }
+        Ok(())
     }
 
     async fn declare_schedules(&self, now: Timestamp) -> anyhow::Result<()> {
@@ -193,6 +228,8 @@ impl App {
     pub async fn close(self) -> anyhow::Result<()> {
         // Guests that are still under way end here, before the store does.
         drop(self.guests);
+        self.plugins.stop();
+        drop(self.hooks);
         self.storage.close().await.map_err(failed)
     }
 }
@@ -203,16 +240,54 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Erro
     anyhow::Error::new(error).context(told)
 }
 
+/// Starts plugins, with threads of their own.
+fn start_plugins(
+    config: &Config,
+    (storage, compiler, sandbox): (Storage, Compiler, Sandbox),
+    metrics: Metrics,
+) -> anyhow::Result<(Plugins, Arc<GuestRuntime>)> {
+    let hooks = hook_runtime()?;
+    let parts = plugins::Parts {
+        storage,
+        compiler,
+        sandbox,
+        settings: config.plugin.clone(),
+        limits: config.sandbox.limits.clone(),
+        metrics,
+        runtime: hooks.handle().clone(),
+        base: public_url(config),
+    };
+    let plugins = Plugins::start(parts).map_err(failed)?;
+    Ok((plugins, Arc::new(GuestRuntime(Some(hooks)))))
+}
+
+/// Where people reach the server.
+fn public_url(config: &Config) -> String {
+    let set = config.plugin.public_url.trim_end_matches('/');
+    if set.is_empty() { format!("http://{}", config.listen) } else { set.to_owned() }
+}
+
 fn guest_runtime(settings: &RunnerSettings) -> anyhow::Result<tokio::runtime::Runtime> {
+    let threads = Some(settings.guest_threads).filter(|threads| *threads > 0);
+    runtime("guest", threads, GUEST_NICE)
+}
+
+fn hook_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    runtime("hook", Some(HOOK_THREADS), HOOK_NICE)
+}
+
+fn runtime(
+    name: &str,
+    threads: Option<usize>,
+    nice: i32,
+) -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if settings.guest_threads > 0 {
-        builder.worker_threads(settings.guest_threads);
-    }
+    threads.into_iter().for_each(|threads| _ = builder.worker_threads(threads));
     builder
         .enable_all()
-        .thread_name("guest")
-        .on_thread_start(|| {
-            if let Err(error) = rustix::process::nice(GUEST_NICE) {
+        .thread_name(name)
+        .on_thread_start(move || {
+            if let Err(error) = rustix::process::nice(nice) {
                 tracing::debug!(%error, "guests run with the server's own priority");
             }
         })

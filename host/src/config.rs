@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::compile::CompileSettings;
 use crate::http::HttpSettings;
 use crate::http::views::{ScheduleBody, TriggerBody, TriggerRule};
-use crate::model::{Name, Policy, Protocol};
+use crate::model::{Filters, Name, Policy, Protocol};
+use crate::plugins::PluginSettings;
 use crate::retention::RetentionSettings;
 use crate::runner::RunnerSettings;
 use crate::scheduler::SchedulerSettings;
@@ -64,11 +65,16 @@ pub struct Config {
     pub webhooks: TriggerSettings,
     /// How long runs are kept.
     pub retention: RetentionSettings,
+    /// Plugins.
+    pub plugin: PluginSettings,
     /// The HTTP interface.
     pub http: HttpSettings,
     /// Suites that are loaded at start. Only the file has them.
     #[serde(skip_serializing)]
     pub suites: Vec<DeclaredSuite>,
+    /// Plugins that are installed at start. Only the file has them.
+    #[serde(skip_serializing)]
+    pub plugins: Vec<DeclaredPlugin>,
     /// Schedules that the file declares. They are changed there alone. Only the file has them.
     #[serde(skip_serializing)]
     pub schedules: Vec<ScheduleBody>,
@@ -90,8 +96,10 @@ impl Default for Config {
             scheduler: SchedulerSettings::default(),
             webhooks: TriggerSettings::default(),
             retention: RetentionSettings::default(),
+            plugin: PluginSettings::default(),
             http: HttpSettings::default(),
             suites: Vec::new(),
+            plugins: Vec::new(),
             schedules: Vec::new(),
             triggers: Vec::new(),
         }
@@ -115,6 +123,32 @@ pub struct DeclaredSuite {
     /// The grant.
     #[serde(default)]
     pub policy: Policy,
+    /// Secrets of the grant by the environment variables that hold them. Moved into `policy` when
+    /// the file is read.
+    #[serde(default)]
+    pub secrets_env: BTreeMap<String, String>,
+    /// Secrets of the grant by the files that hold them; one line break at the end is dropped. Moved
+    /// into `policy` when the file is read.
+    #[serde(default)]
+    pub secrets_file: BTreeMap<String, PathBuf>,
+}
+
+/// A plugin that the server installs at start, with what it is granted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredPlugin {
+    /// Its name.
+    pub name: Name,
+    /// The component. A relative path starts at the configuration file.
+    pub file: PathBuf,
+    /// The grant.
+    #[serde(default)]
+    pub policy: Policy,
+    /// What it is told of at most.
+    #[serde(default)]
+    pub filters: Filters,
+    /// Whether it is told anything. Default: if it is granted all that it would like.
+    pub enabled: Option<bool>,
     /// Secrets of the grant by the environment variables that hold them. Moved into `policy` when
     /// the file is read.
     #[serde(default)]
@@ -313,13 +347,21 @@ fn read(
     for suite in &mut config.suites {
         suite.file = base.join(&suite.file);
         suite.fixtures = suite.fixtures.as_ref().map(|path| base.join(path));
-        take_secrets(suite, base, environment)?;
+        let given = (&suite.secrets_env, &suite.secrets_file);
+        let secrets = secrets(&suite.file, given, base, environment)?;
+        suite.policy.secrets.extend(secrets);
         if let Err(source) = std::fs::File::open(&suite.file) {
             return Err(ConfigError::Suite { file: suite.file.clone(), source });
         }
     }
     for trigger in &mut config.triggers {
         take_secret(trigger, base, environment)?;
+    }
+    for plugin in &mut config.plugins {
+        plugin.file = base.join(&plugin.file);
+        let given = (&plugin.secrets_env, &plugin.secrets_file);
+        let secrets = secrets(&plugin.file, given, base, environment)?;
+        plugin.policy.secrets.extend(secrets);
     }
     Ok((config, sources))
 }
@@ -357,31 +399,32 @@ fn secret_in(path: &Path) -> Result<String, String> {
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
-fn take_secrets(
-    suite: &mut DeclaredSuite,
+/// The secrets that variables and files hold.
+fn secrets(
+    component: &Path,
+    (variables, files): (&BTreeMap<String, String>, &BTreeMap<String, PathBuf>),
     base: &Path,
     environment: &Environment,
-) -> Result<(), ConfigError> {
+) -> Result<Vec<(String, String)>, ConfigError> {
     let missing = |name: &str, message: String| ConfigError::Secret {
         name: name.to_owned(),
-        of: suite.file.display().to_string(),
+        of: component.display().to_string(),
         message,
     };
     let mut secrets = Vec::new();
-    for (name, variable) in &suite.secrets_env {
+    for (name, variable) in variables {
         let value = environment.get(variable);
         let value = value.ok_or_else(|| {
             missing(name, format!("the environment variable {variable} is not set"))
         })?;
         secrets.push((name.clone(), value.to_owned()));
     }
-    for (name, path) in &suite.secrets_file {
+    for (name, path) in files {
         let path = base.join(path);
         let value = secret_in(&path).map_err(|error| missing(name, error))?;
         secrets.push((name.clone(), value));
     }
-    suite.policy.secrets.extend(secrets);
-    Ok(())
+    Ok(secrets)
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigError> {

@@ -12,6 +12,7 @@ pub mod config;
 pub mod http;
 pub mod metrics;
 pub mod model;
+pub mod plugins;
 pub mod program;
 pub mod report;
 pub mod retention;

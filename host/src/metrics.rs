@@ -83,6 +83,8 @@ metrics! {
     schedule_times: IntCounterVec = "handoff_schedule_times_total", &["outcome"];
     /// Calls to triggers, by what became of them.
     trigger_calls: IntCounterVec = "handoff_trigger_calls_total", &["outcome"];
+    /// Calls of plugins to tell them something, by what became of it.
+    deliveries: IntCounterVec = "handoff_plugin_deliveries_total", &["outcome"];
     /// Slots of the engines' pools that attempts have.
     sandbox_slots: IntGauge = "handoff_sandbox_slots_in_use";
     /// Attempts and describes that wait for slots and memory.
@@ -327,6 +329,11 @@ impl Metrics {
     /// A result turned something: see `statistics::News`.
     pub fn statistics_news(&self, news: &'static str) {
         self.0.declared.news.with_label_values(&[news]).inc();
+    }
+
+    /// A plugin was told something: it was `delivered`, is `set_aside`, or `failed` and is tried again.
+    pub fn plugin_delivery(&self, outcome: &'static str) {
+        self.0.declared.deliveries.with_label_values(&[outcome]).inc();
     }
 
     /// A batch of events was made durable.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::children::{self, Guard, Stop};
+use crate::receiver::Receiver;
 use crate::workspace::Workspace;
 use crate::{guests, http};
 
@@ -63,6 +64,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let url = format!("http://{address}");
     println!("serving at {url}, data in {}\n", data.display());
 
+    let receiver = Receiver::start()?;
+    install(&handoff, &url, &workspace.component("webhook"), &receiver, &stop)?;
+
     let mut as_expected = true;
     for example in EXAMPLES {
         upload(&handoff, &url, &workspace.component(example.name), &stop)?;
@@ -72,6 +76,10 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             http::request(address, "PUT", path, Some(&policy))?;
         }
         match try_example(example, &handoff, &url, address, &stop) {
+            Ok(()) if !receiver.wait() => {
+                as_expected = false;
+                println!("{}: the webhook did not come\n", example.name);
+            }
             Ok(()) => println!("{} ended as expected\n", example.name),
             Err(_) if stop.requested() => break,
             Err(error) => {
@@ -132,6 +140,21 @@ fn listening_on(line: &str) -> Option<SocketAddr> {
         });
     }
     Some(address)
+}
+
+/// Installs the webhook plugin, which posts to the receiver.
+fn install(
+    handoff: &Path,
+    url: &str,
+    component: &Path,
+    receiver: &Receiver,
+    stop: &Stop,
+) -> Result<()> {
+    let target = receiver.url();
+    let mut command = Command::new(handoff);
+    command.args(["plugins", "install", "webhook", "--server", url]).arg(component);
+    command.args(["--allow-http", &target, "--config", &format!("url={target}")]);
+    children::check(&mut command, stop, "the installation of the webhook plugin")
 }
 
 pub(crate) fn upload(handoff: &Path, url: &str, component: &Path, stop: &Stop) -> Result<()> {

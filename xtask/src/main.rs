@@ -12,6 +12,7 @@ mod guests;
 mod http;
 mod programs;
 mod proof;
+mod receiver;
 mod sdks;
 mod test;
 mod workspace;

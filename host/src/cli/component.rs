@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::exit::Failure;
-use crate::compile::{Compiler, Inspection, Upload};
+use crate::compile::{Compiler, Inspection, Loaded, Upload};
 use crate::config::{Config, Environment};
 use crate::metrics::Metrics;
 use crate::model::{Introduction, LimitsPatch, Name, Protocol};
@@ -101,6 +101,23 @@ impl<'a> Reader<'a> {
         self.config.sandbox.meters(&LimitsPatch::default(), language)
     }
 
+    /// A plugin, ready to be called.
+    pub(super) async fn plugin(
+        &self,
+        component: Upload,
+        metered: bool,
+    ) -> Result<(Loaded, Sandbox), Failure> {
+        let inspection = self.inspect(component.clone()).await?;
+        let loaded = self.compiler.load(inspection.digest, metered, component.read()).await?;
+        Ok((loaded, self.sandbox()?))
+    }
+
+    fn sandbox(&self) -> Result<Sandbox, Failure> {
+        let settings = self.config.sandbox.clone();
+        let sandbox = Sandbox::new(settings, self.engines.clone(), Metrics::new());
+        sandbox.map_err(Failure::platform)
+    }
+
     /// What it says of itself, in the sandbox.
     pub(super) async fn describe(
         &self,
@@ -110,9 +127,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Described, Failure> {
         let metered = self.meters(inspection);
         let loaded = self.compiler.load(inspection.digest, metered, component.read()).await?;
-        let settings = self.config.sandbox.clone();
-        let sandbox = Sandbox::new(settings, self.engines.clone(), Metrics::new());
-        let sandbox = sandbox.map_err(Failure::platform)?;
+        let sandbox = self.sandbox()?;
         Ok(sandbox.describe(&loaded, introduction, inspection.language.as_deref()).await?)
     }
 }

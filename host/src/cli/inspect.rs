@@ -76,6 +76,7 @@ fn write(
     let title = |text: &str| look.paint(Style::Strong, text);
     let kind = match inspection.kind {
         Kind::Suite => "suite",
+        Kind::Plugin => "plugin",
         Kind::Program => "test program",
     };
     match &inspection.language {

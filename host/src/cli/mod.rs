@@ -19,6 +19,8 @@ mod inspect;
 mod logs;
 mod marks;
 mod new;
+mod plugin_try;
+mod plugins;
 mod policy;
 mod progress;
 mod reports;
@@ -99,6 +101,9 @@ enum Command {
     /// Let other systems start runs by webhooks
     #[command(subcommand)]
     Triggers(triggers::TriggersCommand),
+    /// Let components act on what happens to runs
+    #[command(subcommand)]
+    Plugins(plugins::PluginsCommand),
     /// Show what the tests of a run wrote
     Logs(logs::LogsArgs),
     /// Stop a run
@@ -127,7 +132,7 @@ enum Command {
     Marks(marks::MarksCommand),
     /// Show what a component exports and imports, and what it could reach
     Inspect(inspect::InspectArgs),
-    /// Make a new suite that builds and runs
+    /// Make a new suite or plugin that builds and runs
     New(new::NewArgs),
     /// Show the server's settings and where each comes from, as a handoff.toml
     Config(settings::ConfigArgs),
@@ -248,6 +253,7 @@ impl Command {
             Self::Runs(args) => args.run(surroundings).await,
             Self::Schedules(command) => command.run(surroundings).await,
             Self::Triggers(command) => command.run(surroundings).await,
+            Self::Plugins(command) => command.run(surroundings).await,
             Self::Logs(args) => args.run(surroundings).await,
             Self::Cancel(args) => args.run(surroundings).await,
             Self::Retry(args) => args.run(surroundings).await,

@@ -1,4 +1,4 @@
-//! `handoff new`: a suite that builds and runs, to start from.
+//! `handoff new`: a suite that builds and runs, or a plugin, to start from.
 
 mod languages;
 
@@ -14,9 +14,12 @@ use super::exit::{Exit, Failure};
 
 #[derive(Args)]
 pub(super) struct NewArgs {
-    /// The suite's name
+    /// The suite's name; or `plugin` and a plugin's name
     #[arg(value_parser = package_name)]
     name: String,
+    /// After `plugin`: the plugin's name
+    #[arg(value_parser = package_name, value_name = "PLUGIN", conflicts_with = "lang")]
+    plugin: Option<String>,
     /// The language to write it in
     #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
     lang: Language,
@@ -31,26 +34,37 @@ pub(super) struct NewArgs {
 
 impl NewArgs {
     pub(super) fn run(self, _: &Surroundings) -> Result<Exit, Failure> {
-        let dir = self.path.unwrap_or_else(|| PathBuf::from(&self.name));
+        let (lang, what, name) = match (self.name.as_str(), self.plugin) {
+            ("plugin", Some(plugin)) => (Language::Plugin, "plugin", plugin),
+            ("plugin", None) => {
+                let told = "a plugin needs a name: handoff new plugin NAME";
+                return Err(Failure::told(Exit::Usage, told));
+            }
+            (_, None) => (self.lang, "suite", self.name),
+            (_, Some(more)) => {
+                let told = format!("{more:?} is one name too many: only `plugin` takes another");
+                return Err(Failure::told(Exit::Usage, told));
+            }
+        };
+        let dir = self.path.unwrap_or_else(|| PathBuf::from(&name));
         if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
             let told = format!("{} is there already and not empty", dir.display());
             return Err(Failure::told(Exit::Usage, told));
         }
         let here = std::env::current_dir()?;
         let sdk = match self.sdk {
-            Some(path) => Some(self.lang.sdk_at(&path)?),
+            Some(path) => Some(lang.sdk_at(&path)?),
             None => {
-                let place = self.lang.place_in_checkout();
-                here.ancestors().find_map(|dir| self.lang.sdk_at(&dir.join(place)).ok())
+                let place = lang.place_in_checkout();
+                here.ancestors().find_map(|dir| lang.sdk_at(&dir.join(place)).ok())
             }
         };
-        let sdk = self.lang.dependency(sdk.as_deref());
-        for (path, template) in self.lang.files() {
-            write(&dir.join(path), &filled(template, &self.name, &sdk))
-                .map_err(Failure::platform)?;
+        let sdk = lang.dependency(sdk.as_deref());
+        for (path, template) in lang.files() {
+            write(&dir.join(path), &filled(template, &name, &sdk)).map_err(Failure::platform)?;
         }
         let mut out = std::io::stdout();
-        writeln!(out, "made the suite {} in {}", self.name, dir.display())?;
+        writeln!(out, "made the {what} {name} in {}", dir.display())?;
         writeln!(out, "README.md there tells how to build and run it")?;
         Ok(Exit::Passed)
     }

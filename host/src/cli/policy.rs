@@ -93,7 +93,7 @@ fn path(suite: &SuiteId) -> [&str; 4] {
 }
 
 /// Adds a grant to another: lists grow, values replace those of the same name.
-fn add(sum: &mut Value, more: Value) {
+pub(super) fn add(sum: &mut Value, more: Value) {
     match (sum, more) {
         (Value::Object(sum), Value::Object(more)) => {
             more.into_iter()

@@ -23,7 +23,7 @@ use super::{header, offered, reserve};
 pub(super) const VERSION: &[&[u8]] = &[ENCODER.as_bytes(), OURS, COMMAND, REACTOR];
 
 /// The version of what is done here and in `reserve`.
-const OURS: &[u8] = b"2";
+const OURS: &[u8] = b"3";
 
 /// The version of wit-component; a test compares it with the one that is linked.
 const ENCODER: &str = "0.254.2";
@@ -37,6 +37,13 @@ const SUITE: &[(&str, &str)] = &[
     ("tests.wit", include_str!("../../../wit/tests.wit")),
     ("vocabulary.wit", include_str!("../../../wit/vocabulary.wit")),
     ("world.wit", include_str!("../../../wit/world.wit")),
+];
+
+/// The world of plugins, which needs that of suites.
+const PLUGIN: &[(&str, &str)] = &[
+    ("hooks.wit", include_str!("../../../wit/plugin/hooks.wit")),
+    ("host.wit", include_str!("../../../wit/plugin/host.wit")),
+    ("world.wit", include_str!("../../../wit/plugin/world.wit")),
 ];
 
 /// The packages that it needs.
@@ -61,10 +68,10 @@ pub fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Rejection> {
     }
     let outline = Outline::read(bytes).map_err(|error| not_adapted(&error))?;
     let mut module = Cow::from(bytes);
-    let adapter = if outline.exports_tests {
+    let adapter = if outline.exports_tests || outline.exports_hooks {
         if !outline.has_world {
             let embed = |module: &mut Vec<u8>| {
-                let (wit, world) = suite()?;
+                let (wit, world) = if outline.exports_tests { suite()? } else { plugin()? };
                 embed_component_metadata(module, &wit, world, StringEncoding::UTF8)
             };
             // Our own world can be read, and a test does so: what fails is the server's mistake.
@@ -100,6 +107,7 @@ fn not_adapted(error: &impl std::fmt::Display) -> Rejection {
 struct Outline {
     /// Our interface, by the names that the binding generators give to its functions.
     exports_tests: bool,
+    exports_hooks: bool,
     exports_start: bool,
     is_go: bool,
     /// Whether it says itself which world it is for.
@@ -123,6 +131,7 @@ impl Outline {
                         let name = export?.name;
                         outline.exports_start |= name == START;
                         outline.exports_tests |= offered::is_function_of_tests(name);
+                        outline.exports_hooks |= offered::is_function_of_hooks(name);
                     }
                 }
                 Payload::CustomSection(section) => {
@@ -139,12 +148,21 @@ impl Outline {
         let interface = import.module.strip_prefix("[export]").unwrap_or(import.module);
         // The encoder says which of an interface's functions there are.
         let known = import.module == PREVIEW1
-            || offered::check_import(interface).is_ok()
-            || offered::is_tests(interface);
+            || offered::is_offered(interface)
+            || offered::is_tests(interface)
+            || offered::is_hooks(interface);
         if !known && self.foreign_import.is_none() {
             self.foreign_import = Some((import.module.to_owned(), import.name.to_owned()));
         }
     }
+}
+
+/// The world of plugins.
+fn plugin() -> anyhow::Result<(Resolve, WorldId)> {
+    let (mut wit, _) = suite()?;
+    let package = wit.push_groups(parsed(PLUGIN)?, Vec::new())?;
+    let world = wit.select_world(&[package], Some("plugin"))?;
+    Ok((wit, world))
 }
 
 /// The world of suites.

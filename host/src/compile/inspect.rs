@@ -16,7 +16,7 @@ use super::offered;
 use super::order::{Kind, Names};
 use super::settings::Structure;
 
-/// What a suite or program exports and imports, or why it is neither. Of a core module, what the
+/// What a suite, plugin or program exports and imports, or why it is none of them. Of a core module, what the
 /// component that is made of it does.
 pub(super) fn inspect(bytes: &[u8], bounds: &Structure) -> Result<Names, Rejection> {
     let mut names = read_well(bytes, bounds)?;
@@ -25,19 +25,26 @@ pub(super) fn inspect(bytes: &[u8], bounds: &Structure) -> Result<Names, Rejecti
         let language = names.language.take();
         names = Names { language, ..read_well(&component, bounds)? };
     }
-    for import in &names.imports {
-        offered::check_import(import)?;
-    }
     let exports = |is: fn(&str) -> bool| names.exports.iter().any(|export| is(export));
-    names.kind = if exports(offered::is_tests) {
-        Kind::Suite
+    let kind = if exports(offered::is_tests) {
+        Some(Kind::Suite)
+    } else if exports(offered::is_hooks) {
+        Some(Kind::Plugin)
     } else if exports(offered::is_run) {
-        Kind::Program
+        Some(Kind::Program)
     } else {
-        let (exports, more) = first_few(&names.exports);
-        return Err(Rejection::NoTests { exports, more });
+        None
     };
-    Ok(names)
+    for import in &names.imports {
+        offered::check_import(import, kind.unwrap_or_default())?;
+    }
+    match kind {
+        Some(kind) => Ok(Names { kind, ..names }),
+        None => {
+            let (exports, more) = first_few(&names.exports);
+            Err(Rejection::NoTests { exports, more })
+        }
+    }
 }
 
 fn read_well(bytes: &[u8], bounds: &Structure) -> Result<Names, Rejection> {

@@ -8,9 +8,18 @@
 use wasmparser::names::{ComponentName, ComponentNameKind};
 
 use super::error::{Rejection, shown};
+use super::order::Kind;
 
 /// What makes a component a suite.
 pub(super) const TESTS: &str = "handoff:suite/tests@0.1.0";
+
+/// What makes a component a plugin.
+pub(super) const HOOKS: &str = "handoff:plugin/hooks@0.1.0";
+
+/// What a plugin may import, and nobody else.
+const OF_PLUGINS: &[&str] = &["handoff:plugin/host@0.1.0"];
+/// What a plugin may not import of what is offered: it is no attempt.
+const NOT_FOR_PLUGINS: &[&str] = &["handoff:suite/context@0.1.0"];
 
 /// What makes a component a program.
 pub(super) const RUN: &str = "wasi:cli/run@0.2.12";
@@ -59,6 +68,11 @@ pub(super) fn is_tests(export: &str) -> bool {
     matches(export, TESTS)
 }
 
+/// Whether an export of this name is our interface of a plugin's hooks.
+pub(super) fn is_hooks(export: &str) -> bool {
+    matches(export, HOOKS)
+}
+
 /// Whether an export of this name is how a program is started.
 pub(super) fn is_run(export: &str) -> bool {
     matches(export, RUN)
@@ -70,26 +84,44 @@ pub(super) fn is_function_of_tests(export: &str) -> bool {
     export.split_once('#').is_some_and(|(interface, _)| is_tests(interface))
 }
 
+/// What is offered to a component of this kind.
+fn offered(kind: Kind) -> impl Iterator<Item = &'static str> {
+    let (more, less) = match kind {
+        Kind::Plugin => (OF_PLUGINS, NOT_FOR_PLUGINS),
+        Kind::Suite | Kind::Program => (&[][..], &[][..]),
+    };
+    OFFERED.iter().filter(move |name| !less.contains(name)).chain(more).copied()
+}
+
+/// The same of our interface of hooks.
+pub(super) fn is_function_of_hooks(export: &str) -> bool {
+    export.split_once('#').is_some_and(|(interface, _)| is_hooks(interface))
+}
+
+/// Whether a component of any kind may import this.
+pub(super) fn is_offered(import: &str) -> bool {
+    [Kind::Suite, Kind::Plugin].into_iter().any(|kind| check_import(import, kind).is_ok())
+}
+
 /// Whether an import of this name will be there; if not, what is nearest.
-pub(super) fn check_import(import: &str) -> Result<(), Rejection> {
-    if OFFERED.iter().any(|offered| matches(import, offered)) {
+pub(super) fn check_import(import: &str, kind: Kind) -> Result<(), Rejection> {
+    if offered(kind).any(|offered| matches(import, offered)) {
         return Ok(());
     }
-    let same_interface = |offered: &&&str| interface(offered) == interface(import);
-    if let Some(offered) = OFFERED.iter().find(same_interface) {
+    let same_interface = |offered: &&str| interface(offered) == interface(import);
+    if let Some(offered) = offered(kind).find(same_interface) {
         return Err(Rejection::ImportVersion {
             import: shown(import),
             offered: versions(offered),
             advice: advice(import, offered),
         });
     }
-    let alike = |offered: &&str| strsim::jaro_winkler(interface(import), interface(offered));
-    let nearest = OFFERED
-        .iter()
+    let alike = |offered: &str| strsim::jaro_winkler(interface(import), interface(offered));
+    let nearest = offered(kind)
         .map(|offered| (alike(offered), offered))
         .filter(|(alike, _)| *alike >= NEAR)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, offered)| (*offered).to_owned());
+        .map(|(_, offered)| offered.to_owned());
     Err(Rejection::UnknownImport { import: shown(import), nearest })
 }
 
@@ -135,7 +167,7 @@ fn versions(offered: &str) -> String {
 
 fn advice(import: &str, offered: &str) -> String {
     let package = offered.split_once('/').map_or(offered, |(package, _)| package);
-    if package == "handoff:suite" {
+    if matches!(package, "handoff:suite" | "handoff:plugin") {
         return "rebuild it with an SDK for this server, or update the server".into();
     }
     match import.split_once('@') {
@@ -169,15 +201,22 @@ mod tests {
         let wit = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit"));
         let deps = fs::read_dir(wit.join("deps")).unwrap().map(|dir| parse(&dir.unwrap().path()));
         let mut resolve = wit_parser::Resolve::default();
-        let package = resolve.push_groups(parse(wit), deps.collect()).unwrap();
-        let world = &resolve.worlds[resolve.select_world(&[package], Some("suite")).unwrap()];
-        let mut imports: Vec<String> =
-            world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
-        imports.sort();
-        assert_eq!(imports, OFFERED);
-        let exports: Vec<String> =
-            world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
-        assert_eq!(exports, [TESTS]);
+        let suites = resolve.push_groups(parse(wit), deps.collect()).unwrap();
+        let plugins = resolve.push_groups(parse(&wit.join("plugin")), vec![]).unwrap();
+        for (package, world, kind, export) in
+            [(suites, "suite", Kind::Suite, TESTS), (plugins, "plugin", Kind::Plugin, HOOKS)]
+        {
+            let world = &resolve.worlds[resolve.select_world(&[package], Some(world)).unwrap()];
+            let mut imports: Vec<String> =
+                world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
+            imports.sort();
+            let mut expected: Vec<_> = offered(kind).collect();
+            expected.sort_unstable();
+            assert_eq!(imports, expected);
+            let exports: Vec<String> =
+                world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
+            assert_eq!(exports, [export]);
+        }
     }
 
     #[test]
@@ -189,7 +228,7 @@ mod tests {
             "wasi:config/store@0.2.0-rc.1",
             "handoff:suite/context@0.1.7",
         ] {
-            assert_eq!(check_import(fine), Ok(()), "{fine}");
+            assert_eq!(check_import(fine, Kind::Suite), Ok(()), "{fine}");
         }
         for other in [
             "wasi:io/poll",
@@ -199,7 +238,7 @@ mod tests {
             "wasi:config/store@0.2.0",
             "handoff:suite/context@0.2.0",
         ] {
-            let refused = check_import(other).unwrap_err();
+            let refused = check_import(other, Kind::Suite).unwrap_err();
             assert!(matches!(refused, Rejection::ImportVersion { .. }), "{other}: {refused}");
         }
         assert!(is_tests("handoff:suite/tests@0.1.3"));
@@ -214,12 +253,12 @@ mod tests {
     #[test]
     fn another_version_is_told_with_what_is_offered() {
         assert_eq!(
-            check_import("wasi:http/types@0.3.0").unwrap_err().to_string(),
+            check_import("wasi:http/types@0.3.0", Kind::Suite).unwrap_err().to_string(),
             "accept it: it needs wasi:http/types@0.3.0, and this server offers \
              wasi:http/types@0.2.0 to 0.2.12; rebuild it against that version of wasi:http"
         );
         assert_eq!(
-            check_import("handoff:suite/context@0.2.0").unwrap_err().to_string(),
+            check_import("handoff:suite/context@0.2.0", Kind::Suite).unwrap_err().to_string(),
             "accept it: it needs handoff:suite/context@0.2.0, and this server offers \
              handoff:suite/context@0.1.0; rebuild it with an SDK for this server, or update the \
              server"
@@ -228,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_suggested_if_any_is_near() {
-        let nearest = |import: &str| match check_import(import).unwrap_err() {
+        let nearest = |import: &str| match check_import(import, Kind::Suite).unwrap_err() {
             Rejection::UnknownImport { nearest, .. } => nearest,
             other => panic!("{other}"),
         };

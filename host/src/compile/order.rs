@@ -40,6 +40,8 @@ pub enum Kind {
     /// It exports our interface of tests.
     #[default]
     Suite,
+    /// It exports our interface of a plugin's hooks.
+    Plugin,
     /// It exports `wasi:cli/run`: a program that knows nothing of us.
     Program,
 }

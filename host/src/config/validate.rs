@@ -157,6 +157,12 @@ impl Config {
             ("sandbox.fixtures.memory_bytes", fixtures.memory_bytes),
             &is_set,
         )?;
+        for plugin in &self.plugins {
+            self.validate_policy(&plugin.policy).map_err(|invalid| Invalid {
+                key: format!("plugins.policy.{} of {}", invalid.key, plugin.name),
+                ..invalid
+            })?;
+        }
         for suite in &self.suites {
             self.validate_policy(&suite.policy).map_err(|invalid| Invalid {
                 key: format!("suites.policy.{} of {}", invalid.key, suite.file.display()),

@@ -16,6 +16,7 @@ mod logs;
 mod marks;
 mod middleware;
 mod openapi;
+mod plugins;
 mod policies;
 mod report_body;
 mod reports;

@@ -8,8 +8,8 @@ use utoipa_axum::routes;
 
 use super::{
     Api, HttpSettings, artifacts, clear, extract, fixtures, health, logs, marks, middleware,
-    openapi, policies, reports, retention, run_events, runs, schedules, statistics, suites,
-    triggers,
+    openapi, plugins, policies, reports, retention, run_events, runs, schedules, statistics,
+    suites, triggers,
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
@@ -61,6 +61,7 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .merge(scheduled())
         .merge(counted())
         .merge(kept())
+        .merge(plugged())
         .layer(time(short))
         .layer(told.clone())
         .layer(json);
@@ -76,6 +77,7 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .layer(call);
     let upload = OpenApiRouter::new()
         .routes(routes!(suites::upload))
+        .routes(routes!(plugins::install))
         .layer(time(settings.upload_timeout_ms))
         .layer(upload_told.clone())
         .layer(component);
@@ -94,6 +96,16 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
     OpenApiRouter::with_openapi(openapi::head())
         .merge(root)
         .nest("/api/v1", quick.merge(run).merge(calls).merge(upload).merge(files))
+}
+
+fn plugged() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::read, plugins::change, plugins::delete))
+        .routes(routes!(plugins::test))
+        .routes(routes!(plugins::deliveries))
+        .routes(routes!(plugins::delivery))
+        .routes(routes!(plugins::redeliver))
 }
 
 fn scheduled() -> OpenApiRouter<Api> {

@@ -170,13 +170,15 @@ pub(super) async fn read(
         RunStatus::Queued => api.app.runner.standing(id).await,
         _ => None,
     };
-    Ok(Json(RunView { queue: standing.as_ref().map(Into::into), ..shown(&api, &run) }))
+    Ok(Json(RunView { queue: standing.as_ref().map(Into::into), ..shown(&api, &run).await? }))
 }
 
 /// A run as it stands, with what is known of it beside its events.
-fn shown(api: &Api, run: &Run) -> RunView {
-    let pinned = api.app.storage.pin(run.spec.id).as_ref().map(Into::into);
-    RunView { pinned, ..run.into() }
+async fn shown(api: &Api, run: &Run) -> Result<RunView, ApiError> {
+    let id = run.spec.id;
+    let annotations = api.ask(move |storage| storage.annotations(id)).await?;
+    let pinned = api.app.storage.pin(id).as_ref().map(Into::into);
+    Ok(RunView { pinned, ..RunView::annotated(run, &annotations) })
 }
 
 /// A run's place in its suite.
@@ -208,7 +210,7 @@ pub(super) async fn read_by_number(
             None => Ok(None),
         })
         .await?;
-    Ok(Json(shown(&api, &run.ok_or_else(|| ApiError::not_found(missing))?)))
+    Ok(Json(shown(&api, &run.ok_or_else(|| ApiError::not_found(missing))?).await?))
 }
 
 /// How many attempts at one thing are shown with their details; the last ones, if there are more.

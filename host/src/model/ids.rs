@@ -25,6 +25,11 @@ impl Name {
     /// The longest name, in bytes.
     pub const MAX_BYTES: usize = 64;
 
+    /// A name in a sample.
+    pub(super) fn sample() -> Self {
+        Self("sample".into())
+    }
+
     /// The namespace of a suite that names none.
     pub fn default_namespace() -> Self {
         Self("default".into())

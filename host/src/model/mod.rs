@@ -15,7 +15,9 @@ mod ids;
 mod keeping;
 mod limits;
 mod mark;
+mod notice;
 mod plan;
+mod plugin;
 mod policy;
 mod protocol;
 mod queueing;
@@ -45,7 +47,12 @@ pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
 pub use keeping::{Keep, KeepRule, Pin};
 pub use limits::{Limit, Limits, LimitsPatch};
 pub use mark::{Mark, MarkKind, Marks};
+pub use notice::{Notice, NoticeKind, NoticeRun, NoticeTest, NoticeTrouble};
 pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};
+pub use plugin::{
+    Annotation, Delivery, DeliveryCall, DeliveryStatus, Filters, GateFailure, Gated, Kept, Plugin,
+    Standing, Wishes,
+};
 pub use policy::{
     HostPattern, InvalidPattern, Policy, TcpTarget, read_port, without_root, wrong_with_name,
 };

@@ -308,7 +308,7 @@ impl Dispatcher {
 /// Executes a stored run, from where it stands. What goes wrong on our side ends the run in `error`.
 async fn run_to_its_end(shared: Arc<Shared>, id: RunId, cancel: CancellationToken) {
     let sink = StorageSink { storage: shared.storage.clone(), run: id };
-    let run = match shared.storage.run(id) {
+    let mut run = match shared.storage.run(id) {
         Ok(Some(run)) => run,
         Ok(None) => return end_unread(&sink, "a queued run has no events".to_owned()).await,
         Err(error) => return end_unread(&sink, format!("failed to {error}")).await,
@@ -321,6 +321,14 @@ async fn run_to_its_end(shared: Arc<Shared>, id: RunId, cancel: CancellationToke
     }
     if run.cancel_requested {
         cancel.cancel();
+    }
+    match gated(&shared, &mut run).await {
+        Ok(()) => {}
+        Err(Halt::Refused(reason)) => {
+            let (verdict, status) = (TestStatus::Cancelled, RunStatus::Cancelled);
+            return end(&sink, &run, verdict, reason.clone(), status, Some(reason)).await;
+        }
+        Err(Halt::Failed(message)) => return give_up(&sink, &run, message).await,
     }
     let prepared = match prepare(&shared, &run).await {
         Ok(prepared) => prepared,
@@ -357,6 +365,33 @@ async fn run_to_its_end(shared: Arc<Shared>, id: RunId, cancel: CancellationToke
             tracing::error!(run = %id, %error, "failed to store a run's end; it continues after a restart");
         }
     }
+}
+
+/// Why a run does not start.
+enum Halt {
+    Refused(String),
+    Failed(String),
+}
+
+/// Asks the gates before a run first starts, and adds the parameters that they give. What they said then
+/// holds whenever the run goes on.
+async fn gated(shared: &Shared, run: &mut Run) -> Result<(), Halt> {
+    let Some(plugins) = &shared.plugins else { return Ok(()) };
+    let id = run.spec.id;
+    let earlier = shared.storage.gated(id);
+    let earlier = earlier.map_err(|error| Halt::Failed(format!("failed to {error}")))?;
+    let asks = earlier.is_none() && run.is_untouched();
+    let said = if asks { plugins.gate(run).await } else { earlier };
+    let Some(said) = said else { return Ok(()) };
+    if asks && let Err(error) = shared.storage.put_gated(id, said.clone()).await {
+        // What they said holds for now all the same; a full disk must not stop a run.
+        tracing::error!(run = %id, %error, "failed to store what the gates said");
+    }
+    if let Some(reason) = said.refused.filter(|_| run.is_untouched()) {
+        return Err(Halt::Refused(reason));
+    }
+    run.spec.request.params.extend(said.params);
+    Ok(())
 }
 
 /// The component, the grant, and the values that the run's attempts have set so far.

@@ -44,6 +44,7 @@ use crate::model::{
     Digest, EventKind, Limits, PlanError, Run, RunBounds, RunEvent, RunId, RunRequest, RunSpec,
     RunStatus, Sharing, SuiteId, plan,
 };
+use crate::plugins::Plugins;
 use crate::storage::{Called, Dealt, EarlierAnswer, IdempotencyKey, Storage, StorageError};
 use crate::wasm::Sandbox;
 
@@ -167,6 +168,8 @@ struct Shared {
     settings: RunnerSettings,
     limits: Limits,
     metrics: Metrics,
+    /// Who is asked before a run starts.
+    plugins: Option<Plugins>,
     /// Where guests run, apart from whoever serves HTTP.
     guests: tokio::runtime::Handle,
     /// Set when a shutdown begins: attempts under way may end, no further one starts.
@@ -209,6 +212,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Metrics.
     pub metrics: Metrics,
+    /// Who is asked before a run starts.
+    pub plugins: Option<Plugins>,
     /// The runtime for guests.
     pub guests: tokio::runtime::Handle,
 }
@@ -216,7 +221,8 @@ pub struct Parts {
 impl Runner {
     /// Starts the dispatcher and takes up the runs that an earlier process left without an end.
     pub fn start(parts: Parts) -> Result<Self, StorageError> {
-        let Parts { storage, compiler, sandbox, hub, settings, limits, metrics, guests } = parts;
+        let Parts { storage, compiler, sandbox, hub, settings, limits, metrics, plugins, guests } =
+            parts;
         let unfinished = storage.unfinished()?;
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
@@ -227,6 +233,7 @@ impl Runner {
             settings,
             limits,
             metrics,
+            plugins,
             guests,
             stop,
             retrying: tokio::sync::Mutex::default(),

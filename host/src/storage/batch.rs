@@ -138,6 +138,7 @@ impl Batch {
                 self.writes.insert(keys::artifact_user(&artifact.digest, run), &[]);
             }
         }
+        shared.journal.note(&mut self.writes, &event)?;
         self.events.push(Arc::new(event));
         Ok(seq)
     }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use super::blobs::Blobs;
 use super::durable::Database;
-use super::{StorageError, keys, record, runs};
+use super::{StorageError, keys, plugins, record, runs};
 use crate::model::{Digest, Fixtures};
 
 /// How many more need a component after a batch, or, negative, how many fewer.
@@ -32,6 +32,9 @@ impl Users {
         for record in database.scan(keys::FIXTURES).values() {
             let fixtures: Fixtures = record::decode(&record?)?;
             *users.entry(fixtures.digest).or_default() += 1;
+        }
+        for plugin in plugins::installed(database)? {
+            *users.entry(plugin.digest).or_default() += 1;
         }
         for key in database.scan(keys::UNFINISHED).keys() {
             let Some(run) = keys::read_unfinished(&key?[keys::UNFINISHED.len()..]) else {

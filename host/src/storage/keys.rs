@@ -20,7 +20,7 @@
 //! | `e` | run id, number of the first event (u64) | a page of events |
 //! | `d` | run id, stage, round, number | detail of an attempt |
 //! | `a` | digest of an artifact, run id | (the run has the artifact) |
-//! | `P` | run id | pin |
+//! | `I` | run id | pin |
 //! | `x` | run id | (the run is forgotten, and not all that it left is gone) |
 //! | `c` | name of a schedule | schedule |
 //! | `C` | name of a schedule, inverted time | what became of that time |
@@ -36,6 +36,15 @@
 //! | `G` | suite, inverted time of the last failure, fingerprint | |
 //! | `z` | suite | how many of `q` and `g` there are |
 //! | `#` | | the format of `q` to `z` |
+//! | `Pp` | name of a plugin | plugin |
+//! | `Pj` | number (u64) | an event that plugins may have to hear of |
+//! | `PJ` | | how far these were dealt with |
+//! | `Pw` | name of a plugin, number of a delivery | the suite; the delivery waits |
+//! | `Pd` | name of a plugin, inverted number | delivery |
+//! | `Pk` | name of a plugin, name of a value | what the plugin keeps under it |
+//! | `Pt` | suite, what its runs were restricted to | the trouble that it is in |
+//! | `Pg` | run id | what the gates said to the run |
+//! | `Pa` | run id, number of a delivery | what a plugin said of the run |
 //! | `k` | digest of an idempotency key | what it made |
 //! | `K` | time, digest of an idempotency key | |
 
@@ -429,7 +438,7 @@ pub(super) fn artifact_user(artifact: &Digest, run: RunId) -> Vec<u8> {
 }
 
 /// The start of the keys of all pins.
-pub(super) const PINS: &[u8] = b"P";
+pub(super) const PINS: &[u8] = b"I";
 
 pub(super) fn pin(run: RunId) -> Vec<u8> {
     [PINS, run.as_bytes()].concat()
@@ -449,9 +458,85 @@ pub(super) fn ending_run(key: &[u8]) -> Option<RunId> {
 
 /// The starts of all keys of what a run left beside its summary and its places in lists: first its events,
 /// and last their further parts, which are read with them.
-pub(super) fn left_by(run: RunId) -> [Vec<u8>; 4] {
+pub(super) fn left_by(run: RunId) -> [Vec<u8>; 8] {
     let of = |table: &[u8]| [table, run.as_bytes().as_slice()].concat();
-    [of(b"e"), of(b"d"), of(b"+d"), of(b"+e")]
+    [b"e".as_slice(), b"d", b"Pg", b"Pa", b"+Pa", b"+Pg", b"+d", b"+e"].map(of)
+}
+
+/// The start of the keys of all plugins, by name.
+pub(super) const PLUGINS: &[u8] = b"Pp";
+
+pub(super) fn plugin(name: &Name) -> Vec<u8> {
+    [PLUGINS, name.as_str().as_bytes()].concat()
+}
+
+/// The start of the keys of the journal, in order.
+pub(super) const JOURNAL: &[u8] = b"Pj";
+
+pub(super) fn journal(number: u64) -> Vec<u8> {
+    [JOURNAL, &number.to_be_bytes()].concat()
+}
+
+/// The number from a key of the journal.
+pub(super) fn read_journal(key: &[u8]) -> Option<u64> {
+    read_number(key.strip_prefix(JOURNAL)?)
+}
+
+/// How far the journal was dealt with.
+pub(super) const ROUTING: &[u8] = b"PJ";
+
+fn of_plugin(table: &[u8], plugin: &Name) -> Vec<u8> {
+    [table, plugin.as_str().as_bytes(), &[0]].concat()
+}
+
+/// The start of the keys of a plugin's deliveries that wait, in order.
+pub(super) fn waiting(plugin: &Name) -> Vec<u8> {
+    of_plugin(b"Pw", plugin)
+}
+
+pub(super) fn waits(plugin: &Name, number: u64) -> Vec<u8> {
+    [waiting(plugin).as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// The start of the keys of a plugin's deliveries, the newest first.
+pub(super) fn deliveries(plugin: &Name) -> Vec<u8> {
+    of_plugin(b"Pd", plugin)
+}
+
+pub(super) fn delivery(plugin: &Name, number: u64) -> Vec<u8> {
+    [deliveries(plugin).as_slice(), &(!number).to_be_bytes()].concat()
+}
+
+/// The number at the end of a key.
+pub(super) fn read_number(rest: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(rest.try_into().ok()?))
+}
+
+/// The start of the keys of what a plugin keeps.
+pub(super) fn kept(plugin: &Name) -> Vec<u8> {
+    of_plugin(b"Pk", plugin)
+}
+
+/// The start of the keys of a suite's troubles.
+pub(super) fn troubles(suite: &SuiteId) -> Vec<u8> {
+    of_suite(b"Pt", suite)
+}
+
+pub(super) fn trouble(suite: &SuiteId, scope: &str) -> Vec<u8> {
+    [troubles(suite).as_slice(), scope.as_bytes()].concat()
+}
+
+pub(super) fn gated(run: RunId) -> Vec<u8> {
+    [b"Pg", run.as_bytes().as_slice()].concat()
+}
+
+/// The start of the keys of what plugins said of a run.
+pub(super) fn annotations(run: RunId) -> Vec<u8> {
+    [b"Pa", run.as_bytes().as_slice()].concat()
+}
+
+pub(super) fn annotation(run: RunId, number: u64) -> Vec<u8> {
+    [annotations(run).as_slice(), &number.to_be_bytes()].concat()
 }
 
 pub(super) fn idempotency(key: &Digest) -> Vec<u8> {

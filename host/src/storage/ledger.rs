@@ -20,9 +20,10 @@ use super::batch::{Batch, Standings};
 use super::components::Users;
 use super::health::State;
 use super::idempotency::Keys;
-use super::message::{Change, ChangeReply, EventReply, Message};
+use super::message::{Change, ChangeReply, EventReply, Message, PluginChange};
 use super::{
-    OnStored, Shared, StorageError, fixtures, marks, pins, retention, schedules, suites, triggers,
+    OnStored, Shared, StorageError, fixtures, marks, pins, plugins, retention, schedules, suites,
+    triggers,
 };
 use crate::model::SuiteVersion;
 
@@ -236,6 +237,12 @@ impl Ledger {
                     Change::PutFixtures { fixtures: Some((fixtures, archive)), .. },
                     _,
                 ) => self.shared.components.put(&fixtures.digest, archive)?,
+                Message::Change(
+                    Change::Plugin(PluginChange::Put {
+                        plugin, component: Some(component), ..
+                    }),
+                    _,
+                ) => self.shared.components.put(&plugin.digest, component)?,
                 Message::Change(..) | Message::Close => {}
             }
         }
@@ -345,6 +352,7 @@ impl Ledger {
                 batch.loose.extend(files.into_iter().map(|file| (file, freed.clone())));
                 Ok(true)
             }
+            Change::Plugin(change) => plugins::stage(&self.shared, batch, change),
         }
     }
 
@@ -354,6 +362,7 @@ impl Ledger {
         shared.pending.begin(batch.before(), batch.records_before());
         shared.database.commit(std::mem::take(&mut batch.writes))?;
         shared.pending.end();
+        shared.journal.stored();
         self.components.change(batch.components(), &shared.components);
         retention::remove_loose(shared, &self.components, std::mem::take(&mut batch.loose));
         let events = batch.stored(shared, &mut self.standings);

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::plugins::{Routed, Settled};
 use super::retention::{Freed, Leaving};
 use super::schedules::Dealt;
 use super::triggers::Called;
 use super::{IdempotencyKey, StorageError, keys, record, runs};
 use crate::model::{
-    AttemptDetail, Digest, EventKind, Fixtures, Mark, Name, Pin, Policy, RunEvent, RunId, SuiteId,
-    SuiteVersion,
+    AttemptDetail, Digest, EventKind, Fixtures, Gated, Mark, Name, Pin, Plugin, Policy, RunEvent,
+    RunId, SuiteId, SuiteVersion,
 };
 
 /// Lines of log and other items from which on the detail of an attempt counts as large. Not a setting: it
@@ -92,6 +93,16 @@ pub(super) enum Change {
     Pin { run: RunId, pin: Option<Pin> },
     Forget { parts: Vec<Leaving>, freed: Arc<Freed> },
     Sweep { files: Vec<Digest>, freed: Arc<Freed> },
+    Plugin(PluginChange),
+}
+
+/// A change of a plugin, or of what it is told.
+pub(super) enum PluginChange {
+    Put { plugin: Box<Plugin>, component: Option<Bytes>, broke: Option<String> },
+    Delete { name: Name },
+    Routed(Box<Routed>),
+    Settled(Box<Settled>),
+    Gated { run: RunId, gated: Box<Gated> },
 }
 
 /// What a change changes. A batch has one change of each.
@@ -103,6 +114,9 @@ pub(super) enum Subject {
     Run(RunId),
     /// What goes: two of them would not see what the other takes.
     Leaving,
+    Plugin(Name),
+    Gate(RunId),
+    Journal,
 }
 
 /// Whether an event takes long to be made ready: milliseconds for a log of many lines.
@@ -175,6 +189,13 @@ impl Change {
             Self::DeleteTrigger { trigger } => Subject::Trigger(trigger.clone()),
             Self::Pin { run, .. } => Subject::Run(*run),
             Self::Forget { .. } | Self::Sweep { .. } => Subject::Leaving,
+            Self::Plugin(change) => match change {
+                PluginChange::Put { plugin, .. } => Subject::Plugin(plugin.name.clone()),
+                PluginChange::Delete { name } => Subject::Plugin(name.clone()),
+                PluginChange::Settled(settled) => Subject::Plugin(settled.delivery.plugin.clone()),
+                PluginChange::Routed(_) => Subject::Journal,
+                PluginChange::Gated { run, .. } => Subject::Gate(*run),
+            },
         }
     }
 }
@@ -220,6 +241,9 @@ impl Message {
             Self::Change(Change::PutPolicy { policy, .. }, _) => policy.len(),
             Self::Change(Change::PutFixtures { fixtures, .. }, _) => {
                 fixtures.as_ref().map_or(0, |(_, archive)| archive.len())
+            }
+            Self::Change(Change::Plugin(PluginChange::Put { component, .. }), _) => {
+                component.as_ref().map_or(0, Bytes::len)
             }
             Self::Change(_, _) | Self::Close => 0,
         }

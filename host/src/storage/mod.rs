@@ -11,7 +11,7 @@
 //! | `blobs` | components and artifacts as files |
 //! | `format` | what the whole store has in it, by version |
 //! | `components` | which components and archives are needed |
-//! | `suites`, `fixtures`, `marks`, `runs`, `schedules`, `triggers`, `idempotency`, `numbers` | one kind of record each |
+//! | `suites`, `fixtures`, `marks`, `runs`, `schedules`, `triggers`, `plugins`, `idempotency`, `numbers` | one kind of record each |
 //! | `counting`, `recount`, `statistics` | results and failures: kept up to date, made again, read |
 //! | `pins`, `retention` | which runs are kept, and how others are forgotten |
 //! | `cursor` | lists in pages |
@@ -40,6 +40,7 @@ mod message;
 mod numbers;
 mod pending;
 mod pins;
+mod plugins;
 mod record;
 mod recount;
 mod retention;
@@ -75,7 +76,9 @@ use message::{Append, Change, Message, Origin};
 use numbers::Numbers;
 use pending::Pending;
 use pins::Pins;
+use plugins::Journal;
 
+pub use plugins::{JournalEntry, Routed, Routing, Scope, Settled};
 pub use retention::{Expired, Freed, FreedSums};
 pub use schedules::Dealt;
 pub use statistics::{Results, StoredGroup, StoredSeries};
@@ -264,6 +267,7 @@ struct Shared {
     pending: Pending,
     pins: Pins,
     numbers: Numbers,
+    journal: Journal,
     health: Health,
     settings: StorageSettings,
     free_space: FreeSpace,
@@ -385,6 +389,7 @@ impl Storage {
         let artifacts = Blobs::open(dir.join("blobs"))?;
         let users = Users::open(&database, &components)?;
         recount::bring_up_to_date(&database, &settings, &metrics)?;
+        let journal = Journal::open(&database)?;
         // After all that fails in earnest: it must not be dropped by a task, as the caller may be.
         let clock = ledger::runtime(settings.large_details)?;
         let shared = Arc::new(Shared {
@@ -394,6 +399,7 @@ impl Storage {
             artifacts,
             pending: Pending::default(),
             numbers: Numbers::default(),
+            journal,
             health: Health::new(),
             large: Semaphore::new(settings.large_details.clamp(1, Semaphore::MAX_PERMITS)),
             settings,

@@ -24,4 +24,6 @@ mod generated {
 
 pub(crate) use generated::SuitePre;
 pub(crate) use generated::exports::handoff::suite::tests;
-pub(crate) use generated::handoff::suite::{context, vocabulary};
+pub(crate) use generated::handoff::suite::context;
+#[expect(unreachable_pub, reason = "the generated code of the plugins' world re-exports it")]
+pub use generated::handoff::suite::vocabulary;

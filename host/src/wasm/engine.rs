@@ -176,8 +176,11 @@ fn engine(metered: bool, settings: &SandboxSettings) -> Result<Engine, EngineErr
 }
 
 fn pool(settings: &SandboxSettings) -> PoolingAllocationConfig {
-    let slots = settings.slots();
-    let (memories, tables) = (settings.memories_in_all(), settings.tables_in_all());
+    let hooks = settings.hook_slots();
+    let slots = settings.slots().saturating_add(hooks);
+    let with_hooks = |of_attempts: u32, per_slot| of_attempts.saturating_add(hooks * per_slot);
+    let memories = with_hooks(settings.memories_in_all(), MEMORIES_PER_SLOT);
+    let tables = with_hooks(settings.tables_in_all(), TABLES_PER_SLOT);
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)

@@ -20,6 +20,9 @@ use super::fs::{FsCtx, Mount};
 use super::http::{HttpCtx, HttpShared};
 use super::limits::{LimitsHit, ResourceCounter};
 use super::log::{FinishedLog, Live, Log, Stdio};
+use super::plugin::bindings::{PluginPre, hooks};
+use super::plugin::context::PluginCtx;
+use super::plugin::{self, Hook, Runs, Values};
 use super::prepared::{Linked, Prepared};
 use super::random::RandomCtx;
 use super::state::{ConfigCtx, State};
@@ -29,7 +32,7 @@ use super::trap::DeadlinePassed;
 use super::{Engines, convert};
 use crate::compile::Symbols;
 use crate::metrics::Metrics;
-use crate::model::{Exchange, Limits, LogLine, Outcome, Policy, Stage, Value};
+use crate::model::{Exchange, Kept, Limits, LogLine, Outcome, Policy, Stage, Value};
 
 /// What to call, and under which terms.
 pub(super) struct Terms {
@@ -67,7 +70,7 @@ struct Shares {
     traffic: Traffic,
 }
 
-/// Which of a suite's functions, or what arguments a program gets.
+/// Which of a suite's or plugin's functions, or what arguments a program gets.
 pub(super) enum Call {
     Describe,
     Stage(Stage),
@@ -75,6 +78,12 @@ pub(super) enum Call {
     List(Vec<String>),
     /// A program that runs one.
     Program(Vec<String>),
+    /// One of a plugin's functions, with what it keeps.
+    Hook {
+        hook: Hook,
+        values: Arc<Values>,
+        runs: Arc<dyn Runs>,
+    },
 }
 
 /// What it answered.
@@ -83,6 +92,9 @@ pub(super) enum Answer {
     Outcome(Outcome),
     /// A program ended with exit code 0.
     Done,
+    Wishes(Box<Result<hooks::Wishes, String>>),
+    Handled(Box<Result<Vec<hooks::Annotation>, hooks::Trouble>>),
+    Gate(hooks::Verdict),
 }
 
 /// How the call ended.
@@ -111,6 +123,8 @@ pub(super) struct Execution {
     pub(super) limits: Arc<Limits>,
     pub(super) hits: LimitsHit,
     pub(super) record: Record,
+    /// What a plugin wants kept.
+    pub(super) kept: Kept,
     pub(super) log: FinishedLog,
     pub(super) exchanges: Vec<Exchange>,
     pub(super) symbols: Arc<Symbols>,
@@ -170,6 +184,7 @@ pub(super) async fn execute(host: &Host, prepared: &Prepared, terms: Terms) -> E
         hits,
         log: state.context.log.finish(),
         record: state.context.record,
+        kept: state.plugin.kept,
         exchanges: traffic.finish(),
         symbols: prepared.symbols.clone(),
     }
@@ -222,6 +237,12 @@ fn state(host: &Host, terms: &Terms, shares: &Shares, tcp: TcpCtx) -> State {
         latest: *latest,
         values: values.clone(),
     };
+    let plugin = match &terms.call {
+        Call::Hook { values, runs, .. } => {
+            PluginCtx::new(values.clone(), runs.clone(), limits.clone(), hits.clone())
+        }
+        _ => PluginCtx::default(),
+    };
     State {
         wasi: wasi.build(),
         table,
@@ -231,6 +252,7 @@ fn state(host: &Host, terms: &Terms, shares: &Shares, tcp: TcpCtx) -> State {
         http: HttpCtx::new(host.http.clone(), policy.clone(), traffic.clone(), deadline.clone()),
         tcp,
         context: ContextCtx::new(context, log, deadline.clone(), hits.clone()),
+        plugin,
         resources: ResourceCounter::new(limits, host.largest_memory, hits.clone()),
     }
 }
@@ -277,6 +299,9 @@ async fn call(
         (Linked::Program(program), Call::List(_) | Call::Program(_)) => {
             return start(store, program, instantiated).await;
         }
+        (Linked::Plugin(plugin), Call::Hook { hook, .. }) => {
+            return answer(store, plugin, hook, instantiated).await;
+        }
         (Linked::Suite(suite), Call::Describe | Call::Stage(_)) => suite,
         _ => return Err(wasmtime::Error::msg(MISTAKEN)),
     };
@@ -291,13 +316,35 @@ async fn call(
         Call::Stage(Stage::Setup) => convert::outcome(tests.call_setup(store).await?),
         Call::Stage(Stage::Test(name)) => convert::outcome(tests.call_run(store, &name).await?),
         Call::Stage(Stage::Teardown) => convert::teardown(tests.call_teardown(store).await?),
-        Call::List(_) | Call::Program(_) => return Err(wasmtime::Error::msg(MISTAKEN)),
+        Call::List(_) | Call::Program(_) | Call::Hook { .. } => {
+            return Err(wasmtime::Error::msg(MISTAKEN));
+        }
     };
     Ok(Answer::Outcome(outcome))
 }
 
 /// Why a suite is not started, and a program not called.
 const MISTAKEN: &str = "the component is not what its version says it is";
+
+/// Calls one of a plugin's functions.
+async fn answer(
+    store: &mut Store<State>,
+    plugin: &PluginPre<State>,
+    hook: &Hook,
+    instantiated: &mut bool,
+) -> wasmtime::Result<Answer> {
+    let plugin = plugin.instantiate_async(&mut *store).await?;
+    *instantiated = true;
+    let hooks = plugin.handoff_plugin_hooks();
+    Ok(match hook {
+        Hook::Init => Answer::Wishes(Box::new(hooks.call_init(store).await?)),
+        Hook::Handle { notice, attempt } => {
+            let event = plugin::event(notice, *attempt);
+            Answer::Handled(Box::new(hooks.call_handle(store, &event).await?))
+        }
+        Hook::Gate { run } => Answer::Gate(hooks.call_gate(store, run).await?),
+    })
+}
 
 /// Runs a program to its end. Every end but exit code 0 is an error.
 async fn start(

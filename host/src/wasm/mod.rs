@@ -11,6 +11,7 @@
 //! | `state` | what a store holds, and the linker |
 //! | `bindings`, `convert` | the WIT world as Rust, and its types as the model's |
 //! | `context`, `log`, `random`, `fs`, `http`, `tcp` | what a guest may call, one capability each |
+//! | `plugin` | call a plugin |
 //! | `traffic`, `address` | what HTTP and TCP share: record, bounds, where names lead |
 //! | `fixtures` | the files that runs bring along, unpacked once for all |
 //! | `limits`, `deadline`, `room` | bounds on memory, tables, instances; on time; on all attempts together |
@@ -33,6 +34,7 @@ mod http;
 mod limits;
 mod log;
 mod panic;
+mod plugin;
 mod prepared;
 mod program;
 mod random;
@@ -50,6 +52,7 @@ pub(crate) use engine::refused_by_pools;
 pub use engine::{EngineError, Engines, config};
 pub use fixtures::{FixtureFiles, FixturesError};
 pub use fs::{ArchiveError, FixtureContents, PackError, pack};
+pub use plugin::{Hook, HookAnswer, HookDone, HookError, HookOrder, Runs, Values};
 pub use settings::{FixtureSettings, SandboxSettings};
 pub use suite::{AttemptOrder, DescribeError, Described, Program, Sandbox, SandboxError};
 

@@ -8,12 +8,15 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::bindings::SuitePre;
+use super::plugin::bindings::PluginPre;
 use super::state::{self, State};
 use super::{Engines, engine};
 use crate::compile::{Loaded, Symbols};
 use crate::model::Digest;
 
-/// What a suite exports, and what a program does; the engine finds compatible versions too.
+/// What a suite exports, what a plugin does, and what a program does; the engine finds compatible versions
+/// too.
+const HOOKS: &str = "handoff:plugin/hooks@0.1.0";
 const TESTS: &str = "handoff:suite/tests@0.1.0";
 const RUN: &str = "wasi:cli/run@0.2.0";
 
@@ -30,6 +33,7 @@ pub(super) struct Prepared {
 pub(super) enum Linked {
     Suite(SuitePre<State>),
     Program(CommandPre<State>),
+    Plugin(PluginPre<State>),
 }
 
 /// The prepared components that were used last. Holds the compiled code of each.
@@ -78,6 +82,9 @@ impl PreparedSuites {
         }
         let linked = linker.instantiate_pre(&loaded.component).and_then(|pre| {
             let exports = |name| loaded.component.get_export_index(None, name).is_some();
+            if !exports(TESTS) && exports(HOOKS) {
+                return PluginPre::new(pre).map(Linked::Plugin);
+            }
             if !exports(TESTS) && exports(RUN) {
                 return CommandPre::new(pre).map(Linked::Program);
             }

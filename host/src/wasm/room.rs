@@ -32,10 +32,21 @@ pub(super) struct Room {
 }
 
 impl Rooms {
+    /// The room of attempts.
     pub(super) fn new(settings: &SandboxSettings, metrics: Metrics) -> Self {
+        Self::of(settings.concurrent_attempts as u64, settings.memory_in_all(), metrics)
+    }
+
+    /// The room of plugins' hooks.
+    pub(super) fn for_hooks(settings: &SandboxSettings, metrics: Metrics) -> Self {
+        let slots = settings.concurrent_hooks as u64;
+        Self::of(slots, slots.saturating_mul(settings.limits.memory_bytes), metrics)
+    }
+
+    fn of(slots: u64, memory_bytes: u64, metrics: Metrics) -> Self {
         let permits = |count: u64| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
-        let all_slots = permits(settings.concurrent_attempts as u64);
-        let all_memory = permits(settings.memory_in_all() / PIECE_BYTES);
+        let all_slots = permits(slots);
+        let all_memory = permits(memory_bytes / PIECE_BYTES);
         let semaphore =
             |count: u32| Arc::new(Semaphore::new((count as usize).min(Semaphore::MAX_PERMITS)));
         Self {

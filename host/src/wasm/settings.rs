@@ -13,6 +13,8 @@ use crate::model::{Limits, LimitsPatch};
 pub struct SandboxSettings {
     /// Attempts and describes at the same time; more wait. Sizes the pools: 256.
     pub concurrent_attempts: usize,
+    /// Hooks of plugins at the same time; more wait. They take none of the places of attempts: 16.
+    pub concurrent_hooks: usize,
     /// Memory of all attempts and describes at the same time, in bytes; each counts with the limit
     /// `memory_bytes` that holds for it, and more wait. No single attempt has more. 0: as much as
     /// `concurrent_attempts` with the `memory_bytes` of `limits` may have, 64 GiB by default. Set it
@@ -80,6 +82,7 @@ impl Default for SandboxSettings {
     fn default() -> Self {
         Self {
             concurrent_attempts: 256,
+            concurrent_hooks: 16,
             total_memory_bytes: 0,
             slot_wait_ms: 60_000,
             tick_us: 250,
@@ -169,7 +172,12 @@ impl SandboxSettings {
         self.slots().saturating_mul(TABLES_PER_SLOT)
     }
 
-    /// Slots of the pools.
+    /// Slots of the pools for hooks of plugins.
+    pub(super) fn hook_slots(&self) -> u32 {
+        u32::try_from(self.concurrent_hooks.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Slots of the pools for attempts.
     pub(super) fn slots(&self) -> u32 {
         u32::try_from(self.concurrent_attempts.max(1)).unwrap_or(u32::MAX)
     }

@@ -15,6 +15,7 @@ use super::context::{self, ContextCtx, ContextView};
 use super::fs::{self, FsCtx, FsView};
 use super::http::{self, HttpCtx, HttpCtxView, HttpView};
 use super::limits::ResourceCounter;
+use super::plugin::context::{self as plugin, PluginCtx, PluginView};
 use super::random::{self, RandomCtx};
 use super::tcp::{self, TcpCtx, TcpCtxView, TcpView};
 use crate::model::Policy;
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub(crate) http: HttpCtx,
     pub(crate) tcp: TcpCtx,
     pub(crate) context: ContextCtx,
+    pub(crate) plugin: PluginCtx,
     pub(crate) resources: ResourceCounter,
 }
 
@@ -72,7 +74,8 @@ impl TcpView for State {
     }
 }
 
-/// Offers everything that a suite may import. What is not granted is refused at the call, not here,
+/// Offers everything that a suite or a plugin may import; inspection has seen to it that each names its own
+/// alone. What is not granted is refused at the call, not here,
 /// because language runtimes import what they never use.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
@@ -80,6 +83,10 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     context::add_to_linker(l, |state: &mut State| ContextView {
         ctx: &mut state.context,
         table: &mut state.table,
+    })?;
+    plugin::add_to_linker(l, |state: &mut State| PluginView {
+        plugin: &mut state.plugin,
+        context: &mut state.context,
     })?;
     random::add_to_linker(l, |state: &mut State| &mut state.random)?;
     wasmtime_wasi_config::add_to_linker(l, |state: &mut State| state.config.view())?;

@@ -36,6 +36,8 @@ struct Inner {
     host: Arc<Host>,
     prepared: PreparedSuites,
     rooms: Rooms,
+    /// Room for the hooks of plugins, which take none of what attempts have.
+    hook_rooms: Rooms,
     shelf: Shelf,
 }
 
@@ -71,6 +73,9 @@ pub enum DescribeError {
          test program has one"
     )]
     NoProgram(Protocol),
+    /// It is no suite.
+    #[error("describe it: it is a plugin; install it by `handoff plugins install`")]
+    Plugin,
     /// There was no room for it within `sandbox.slot_wait_ms`.
     #[error("describe the suite: no room was free within {}; try again in a moment", in_words(*.0))]
     Busy(Duration),
@@ -157,9 +162,10 @@ impl Sandbox {
             .map_err(|error| SandboxError::Tls(Box::new(error)))?;
         let largest_memory = settings.max_memory_bytes.min(settings.memory_in_all());
         let rooms = Rooms::new(&settings, metrics.clone());
+        let hook_rooms = Rooms::for_hooks(&settings, metrics.clone());
         let shelf = Shelf::new(settings.fixtures.clone(), metrics.clone());
         let host = Arc::new(Host { engines, http, metrics, largest_memory });
-        Ok(Self(Arc::new(Inner { settings, host, prepared, rooms, shelf })))
+        Ok(Self(Arc::new(Inner { settings, host, prepared, rooms, hook_rooms, shelf })))
     }
 
     /// Whether the instructions of a suite in this language are counted, where its policy has these limits.
@@ -177,6 +183,9 @@ impl Sandbox {
     ) -> Result<Described, DescribeError> {
         let prepared = self.0.prepared.get(component).map_err(DescribeError::Host)?;
         let limits = &self.0.settings.limits;
+        if let Linked::Plugin(_) = prepared.linked {
+            return Err(DescribeError::Plugin);
+        }
         if let Linked::Program(_) = prepared.linked {
             let described = program::describe(self, component, introduction, language).await?;
             self.check(&described.description, limits)?;
@@ -258,6 +267,31 @@ impl Sandbox {
         self.0.shelf.take(fixtures, archive).await
     }
 
+    /// A component, ready to be called.
+    pub(super) fn prepared(&self, component: &Loaded) -> Result<Arc<Prepared>, String> {
+        self.0.prepared.get(component)
+    }
+
+    /// Waits for room for a hook of a plugin.
+    pub(super) async fn hook_room(
+        &self,
+        prepared: &Prepared,
+        limits: &Limits,
+    ) -> Result<Room, String> {
+        let memory_bytes = limits.memory_bytes.min(self.0.host.largest_memory);
+        self.0.hook_rooms.take(prepared.slots, memory_bytes).await
+    }
+
+    /// Waits for as long as anything waits for room that has no deadline of its own.
+    pub(super) async fn patience(&self) -> Duration {
+        self.0.patience().await
+    }
+
+    /// Where limits are counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.host.metrics
+    }
+
     /// The bounds on a description.
     pub(super) fn limits(&self) -> &Limits {
         &self.0.settings.limits
@@ -296,7 +330,7 @@ impl Sandbox {
 
     /// Runs the guest in a task of its own, so that a panic of the host ends this attempt alone, and
     /// attempts that are awaited together run on all threads.
-    async fn run(
+    pub(super) async fn run(
         &self,
         prepared: Arc<Prepared>,
         room: Room,

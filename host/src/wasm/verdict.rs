@@ -119,6 +119,24 @@ pub(super) fn of_describe(execution: &mut Execution) -> DescribeError {
     DescribeError::Guest(message)
 }
 
+/// Why a hook of a plugin did not answer; none if it did, or was stopped.
+pub(super) fn of_hook(execution: &mut Execution) -> Option<String> {
+    let explanation = explain(execution)?;
+    if explanation.cause == Cause::Timeout {
+        execution.hits.hit(Limit::TimeoutMs);
+    }
+    let mut message = match (explanation.cause, explanation.location) {
+        (Cause::Panic, Some(Location { file, line, .. })) => {
+            format!("panicked at {file}:{line}: {}", explanation.message)
+        }
+        (Cause::Panic, None) => format!("panicked: {}", explanation.message),
+        (Cause::Timeout, _) => format!("was {}", explanation.message),
+        _ => explanation.message,
+    };
+    cut_message(&mut message, &execution.limits, &execution.hits);
+    Some(message)
+}
+
 /// Whether the guest was still running at its deadline.
 pub(super) fn timed_out(execution: &Execution) -> bool {
     explain(execution).is_some_and(|why| why.cause == Cause::Timeout)

@@ -37,6 +37,8 @@ mod needs;
 mod network;
 mod openapi;
 mod outcomes;
+mod plugin_kills;
+mod plugins;
 mod programs;
 mod reports;
 mod results;

@@ -46,6 +46,14 @@ const RUST: &[Template] = &[
     (".gitignore", include_str!("../templates/rust/.gitignore")),
 ];
 
+const PLUGIN: &[Template] = &[
+    ("Cargo.toml", include_str!("../templates/plugin/Cargo.toml")),
+    ("src/lib.rs", include_str!("../templates/plugin/src/lib.rs")),
+    ("README.md", include_str!("../templates/plugin/README.md")),
+    (".cargo/config.toml", include_str!("../templates/plugin/.cargo/config.toml")),
+    (".gitignore", include_str!("../templates/plugin/.gitignore")),
+];
+
 /// A language that has an SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Language {
@@ -60,12 +68,15 @@ pub(super) enum Language {
     Python,
     /// Rust
     Rust,
+    /// Rust, and a plugin in place of a suite
+    #[value(skip)]
+    Plugin,
 }
 
 impl Language {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 5] =
-        [Self::C, Self::Go, Self::Javascript, Self::Python, Self::Rust];
+    pub(super) const ALL: [Self; 6] =
+        [Self::C, Self::Go, Self::Javascript, Self::Python, Self::Rust, Self::Plugin];
 
     /// The files of a new suite.
     pub(super) fn files(self) -> &'static [Template] {
@@ -75,6 +86,7 @@ impl Language {
             Self::Javascript => JAVASCRIPT,
             Self::Python => PYTHON,
             Self::Rust => RUST,
+            Self::Plugin => PLUGIN,
         }
     }
 
@@ -86,6 +98,7 @@ impl Language {
             Self::Javascript => "target/tools/javascript/sdk",
             Self::Python => "sdk/python",
             Self::Rust => "sdk/rust",
+            Self::Plugin => "sdk/rust/plugin",
         }
     }
 
@@ -97,6 +110,7 @@ impl Language {
             Self::Javascript => ("package.json", r#""name": "@handoff/sdk","#),
             Self::Python => ("pyproject.toml", r#"name = "handoff-sdk""#),
             Self::Rust => ("Cargo.toml", r#"name = "handoff-sdk""#),
+            Self::Plugin => ("Cargo.toml", r#"name = "handoff-plugin""#),
         }
     }
 
@@ -141,8 +155,10 @@ impl Language {
             (Self::Python, None) => {
                 format!("handoff-sdk @ git+{repository}#subdirectory=sdk/python")
             }
-            (Self::Rust, Some(path)) => format!("{{ path = {} }}", toml::Value::String(path)),
-            (Self::Rust, None) => {
+            (Self::Rust | Self::Plugin, Some(path)) => {
+                format!("{{ path = {} }}", toml::Value::String(path))
+            }
+            (Self::Rust | Self::Plugin, None) => {
                 format!("{{ git = {} }}", toml::Value::String(repository.to_owned()))
             }
         }

@@ -8,6 +8,7 @@ mod attempt;
 mod cleared;
 mod event;
 mod mark;
+mod plugin;
 mod policy;
 mod queue;
 mod reading;
@@ -27,6 +28,9 @@ pub use attempt::{
 pub use cleared::{ClearedAttemptView, ClearingView};
 pub use event::{EventBody, EventView, StageView};
 pub use mark::{LastRunView, MarkBody, MarkView, MarkedView};
+pub use plugin::{
+    AnnotationView, AsksView, CallView, DeliveryView, PluginBody, PluginPolicyView, PluginView,
+};
 pub use policy::PolicyView;
 pub use queue::{QueueView, WaitsForView};
 pub use retention::{DiskView, FreedView, KeepView, PinView, RetentionView, RoundView};

@@ -8,10 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::reading::{by_name, or_default};
-use super::{AttemptView, ClearingView, MarkView, PinView, QueueView, RoundsView, schemas};
+use super::{
+    AnnotationView, AttemptView, ClearingView, MarkView, PinView, QueueView, RoundsView, schemas,
+};
 use crate::model::{
-    Attempts, Cause, Counts, Digest, Name, OnFlaky, Priority, Run, RunId, RunRequest, RunStatus,
-    RunSummary, Shard, SuiteId, Tags, Test, TestStatus, Wait,
+    Annotation, Attempts, Cause, Counts, Digest, Name, OnFlaky, Priority, Run, RunId, RunRequest,
+    RunStatus, RunSummary, Shard, SuiteId, Tags, Test, TestStatus, Wait,
 };
 
 /// A suite and one of its versions.
@@ -120,9 +122,8 @@ pub struct RunView {
     /// Why it is kept whatever its age; left out if it is not pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<PinView>,
-    /// What plugins had to say.
-    #[schema(value_type = Vec<Object>)]
-    pub annotations: Vec<serde_json::Value>,
+    /// What plugins had to say, in order.
+    pub annotations: Vec<AnnotationView>,
 }
 
 impl From<&Run> for RunView {
@@ -132,6 +133,12 @@ impl From<&Run> for RunView {
 }
 
 impl RunView {
+    /// The run with what plugins said of it.
+    pub fn annotated(run: &Run, annotations: &[(Name, Annotation)]) -> Self {
+        let annotations = annotations.iter().map(Into::into).collect();
+        Self { annotations, ..Self::from(run) }
+    }
+
     /// The run with an empty list of tests.
     pub fn without_tests(run: &Run) -> Self {
         let request = &run.spec.request;

@@ -1,0 +1,127 @@
+//! An event as a message of Block Kit, within its limits.
+
+use handoff_plugin::{Event, EventKind, Run, Test};
+use serde_json::{Value, json};
+
+/// Characters of a header, of a section, and of the text for notifications.
+const HEADER_CHARS: usize = 150;
+const SECTION_CHARS: usize = 3_000;
+const TEXT_CHARS: usize = 4_000;
+/// Failed tests that are named.
+const FAILURES: usize = 10;
+/// Characters of one failure's line.
+const LINE_CHARS: usize = 250;
+
+/// The whole message.
+pub(crate) fn whole(event: &Event) -> Value {
+    let title = title(event);
+    let mut blocks = vec![json!({
+        "type": "header",
+        "text": {"type": "plain_text", "text": cut(&title, HEADER_CHARS), "emoji": true},
+    })];
+    if let Some(run) = &event.run {
+        blocks.push(section(&facts(event, run)));
+    }
+    if let Some(message) = &event.message {
+        blocks.push(section(&escape(message)));
+    }
+    if !event.failures.is_empty() {
+        blocks.push(section(&failures(event)));
+    }
+    let links = event.links.iter().take(5).filter(|link| link.url.starts_with("http"));
+    let links: Vec<_> =
+        links.map(|link| format!("<{}|{}>", escape(&link.url), escape(&link.title))).collect();
+    if !links.is_empty() {
+        let text = cut(&links.join(" · "), SECTION_CHARS);
+        blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}));
+    }
+    json!({"text": cut(&escape(&title), TEXT_CHARS), "blocks": blocks})
+}
+
+/// What is new about a trouble that goes on.
+pub(crate) fn short(event: &Event) -> Value {
+    let mut text = format!("*{}*", escape(&title(event)));
+    if let Some(run) = &event.run {
+        text.push_str(&format!(" · <{}|run #{}>", escape(&run.url), run.number));
+    }
+    if !event.failures.is_empty() {
+        text.push_str(&format!("\n{}", failures(event)));
+    }
+    json!({"text": cut(&text, TEXT_CHARS)})
+}
+
+fn title(event: &Event) -> String {
+    let suite = event.run.as_ref().map(|run| run.suite.to_string()).unwrap_or_default();
+    let failed = event.trouble.as_ref().map_or(1, |trouble| trouble.failed_runs);
+    match &event.kind {
+        EventKind::SuiteFailing => format!("🔴 {suite} is failing"),
+        EventKind::SuiteStillFailing => format!("🔴 {suite} is still failing ({failed} runs)"),
+        EventKind::SuiteRecovered => format!("🟢 {suite} has recovered after {failed} failed runs"),
+        EventKind::TestFlaky => format!("🟡 {suite} has a flaky test"),
+        EventKind::PlatformError => format!("⚠️ {suite} could not be run"),
+        EventKind::ScheduleMissed => {
+            format!("⚠️ schedule {} missed a time", event.schedule.as_deref().unwrap_or_default())
+        }
+        EventKind::PluginDisabled => {
+            format!("⚠️ plugin {} is disabled", event.plugin.as_deref().unwrap_or_default())
+        }
+        EventKind::RunFinished => {
+            let status = event.run.as_ref().map_or("", |run| run.status.as_str());
+            format!("{} {suite} {status}", if status == "passed" { "🟢" } else { "🔴" })
+        }
+        EventKind::Trial => "👋 Handoff reaches this channel".to_owned(),
+        other => format!("{suite} {}", other.as_str()),
+    }
+}
+
+fn facts(event: &Event, run: &Run) -> String {
+    let counts = &run.counts;
+    let mut facts = vec![format!("<{}|Run #{}>: *{}*", escape(&run.url), run.number, run.status)];
+    for (count, what) in [
+        (counts.passed, "passed"),
+        (counts.failed, "failed"),
+        (counts.flaky, "flaky"),
+        (counts.skipped, "skipped"),
+        (counts.error, "in error"),
+    ] {
+        if count > 0 {
+            facts.push(format!("{count} {what}"));
+        }
+    }
+    facts.extend(run.duration_ms.map(|ms| format!("{:.1} s", ms as f64 / 1000.0)));
+    facts.extend(run.reference.as_ref().map(|reference| format!("`{}`", escape(reference))));
+    facts.extend(run.initiated_by.as_ref().map(|by| escape(by)));
+    facts.extend(event.test.as_ref().map(|test| format!("test *{}*", escape(&test.name))));
+    cut(&facts.join(" · "), SECTION_CHARS)
+}
+
+/// The failing tests, each with the first line of its message.
+fn failures(event: &Event) -> String {
+    let line = |test: &Test| {
+        cut(&format!("• *{}* {}", escape(&test.name), escape(test.summary())), LINE_CHARS)
+    };
+    let mut lines: Vec<_> = event.failures.iter().take(FAILURES).map(line).collect();
+    let all = event.run.as_ref().map_or(0, |run| run.counts.failed);
+    let more = all.saturating_sub(lines.len() as u64);
+    if more > 0 {
+        lines.push(format!("… and {more} more"));
+    }
+    cut(&lines.join("\n"), SECTION_CHARS)
+}
+
+fn section(text: &str) -> Value {
+    json!({"type": "section", "text": {"type": "mrkdwn", "text": cut(text, SECTION_CHARS)}})
+}
+
+/// The three characters that Slack's text gives a meaning to.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// At most so many characters.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}

@@ -1,0 +1,310 @@
+//! What happened, typed. Fields that a later server adds are left out; an event that this version does not
+//! know is [`EventKind::Other`].
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum EventKind {
+    /// A run was accepted.
+    RunQueued,
+    /// A run started.
+    RunStarted,
+    /// A run has its verdict.
+    RunFinished,
+    /// An attempt at a test ended.
+    AttemptFinished,
+    /// A test has its verdict.
+    TestFinished,
+    /// A suite failed that had not before.
+    SuiteFailing,
+    /// A suite failed again.
+    SuiteStillFailing,
+    /// A suite passed that had failed.
+    SuiteRecovered,
+    /// A test passed after a failed attempt, which it had not done before.
+    TestFlaky,
+    /// A time of a schedule was missed, or failed to start a run.
+    ScheduleMissed,
+    /// A run ended by the platform's own fault.
+    PlatformError,
+    /// A plugin was disabled because it failed again and again.
+    PluginDisabled,
+    /// Somebody tries the plugin out.
+    Trial,
+    /// Something that this version does not know.
+    Other(String),
+}
+
+/// Each kind that is known, with its word.
+const WORDS: [(EventKind, &str); 13] = [
+    (EventKind::RunQueued, "run_queued"),
+    (EventKind::RunStarted, "run_started"),
+    (EventKind::RunFinished, "run_finished"),
+    (EventKind::AttemptFinished, "attempt_finished"),
+    (EventKind::TestFinished, "test_finished"),
+    (EventKind::SuiteFailing, "suite_failing"),
+    (EventKind::SuiteStillFailing, "suite_still_failing"),
+    (EventKind::SuiteRecovered, "suite_recovered"),
+    (EventKind::TestFlaky, "test_flaky"),
+    (EventKind::ScheduleMissed, "schedule_missed"),
+    (EventKind::PlatformError, "platform_error"),
+    (EventKind::PluginDisabled, "plugin_disabled"),
+    (EventKind::Trial, "trial"),
+];
+
+impl EventKind {
+    /// The word for it.
+    pub fn as_str(&self) -> &str {
+        if let Self::Other(word) = self {
+            return word;
+        }
+        WORDS.iter().find(|(kind, _)| kind == self).map_or("", |(_, word)| word)
+    }
+}
+
+impl From<String> for EventKind {
+    fn from(word: String) -> Self {
+        let known = WORDS.iter().find(|(_, known)| *known == word).map(|(kind, _)| kind.clone());
+        known.unwrap_or(Self::Other(word))
+    }
+}
+
+impl From<EventKind> for String {
+    fn from(kind: EventKind) -> Self {
+        kind.as_str().to_owned()
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Unique. The same event may come more than once, and then has the same id.
+    pub id: String,
+    /// What happened.
+    #[serde(rename = "event")]
+    pub kind: EventKind,
+    /// When, in RFC 3339.
+    pub at: String,
+    /// Stable for one trouble: a suite that became failing, is still failing and recovered has the same.
+    pub dedup_key: String,
+    /// The run that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// The test or attempt that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Test>,
+    /// The tests that failed in a way that counts, the first ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Test>,
+    /// The trouble that a suite is in, or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+    /// The schedule whose time was missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// The plugin that was disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// More in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Where to read on; the run itself comes first.
+    #[serde(default)]
+    pub links: Vec<Link>,
+}
+
+/// A titled link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// What it is called.
+    pub title: String,
+    /// Where it leads.
+    pub url: String,
+}
+
+/// A suite's name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Suite {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name in that.
+    pub name: String,
+}
+
+impl std::fmt::Display for Suite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: String,
+    /// Its number in its suite.
+    pub number: u64,
+    /// Its suite.
+    pub suite: Suite,
+    /// The suite's version.
+    pub version: String,
+    /// How it stands: `queued`, `running`, `passed`, `failed`, `error` or `cancelled`.
+    pub status: String,
+    /// What is being tested.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// Who or what asked.
+    #[serde(default)]
+    pub initiated_by: Option<String>,
+    /// Parameters.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// Labels of the suite.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Who owns the suite.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// When it was accepted, in RFC 3339.
+    pub created_at: String,
+    /// When it started.
+    #[serde(default)]
+    pub started_at: Option<String>,
+    /// When it ended.
+    #[serde(default)]
+    pub finished_at: Option<String>,
+    /// How long it was under way.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
+    /// How many tests ended in which way.
+    #[serde(default)]
+    pub counts: Counts,
+    /// What the platform could not do, or why it was stopped.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Where it is shown.
+    pub url: String,
+}
+
+/// How many tests ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Passed.
+    pub passed: u64,
+    /// Failed, and that counts.
+    pub failed: u64,
+    /// Failed, and that does not count.
+    pub soft_failed: u64,
+    /// Skipped.
+    pub skipped: u64,
+    /// The platform's fault.
+    pub error: u64,
+    /// Stopped.
+    pub cancelled: u64,
+    /// Passed after a failed attempt; counted in `passed` as well.
+    pub flaky: u64,
+}
+
+impl Counts {
+    /// How many tests there were.
+    pub fn total(&self) -> u64 {
+        let Self { passed, failed, soft_failed, skipped, error, cancelled, .. } = self;
+        passed + failed + soft_failed + skipped + error + cancelled
+    }
+}
+
+/// A test of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Test {
+    /// Its name.
+    pub name: String,
+    /// Its tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// How it ended.
+    pub status: String,
+    /// Whether its failure does not fail the run.
+    #[serde(default)]
+    pub soft: bool,
+    /// Whether it passed after a failed attempt.
+    #[serde(default)]
+    pub flaky: bool,
+    /// Which attempt, or how many there were.
+    #[serde(default)]
+    pub attempts: u64,
+    /// What ended the last attempt.
+    #[serde(default)]
+    pub cause: Option<String>,
+    /// Why, the start of it.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Where.
+    #[serde(default)]
+    pub location: Option<Location>,
+    /// How long the last attempt took.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
+    /// When the last attempt started.
+    #[serde(default)]
+    pub started_at: Option<String>,
+    /// The traces of the requests of the last attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trace_ids: Vec<String>,
+}
+
+impl Test {
+    /// The first line of why it failed.
+    pub fn summary(&self) -> &str {
+        self.message.as_deref().and_then(|message| message.lines().next()).unwrap_or_default()
+    }
+}
+
+/// A place in source code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// The file.
+    pub file: String,
+    /// The line, counted from 1.
+    pub line: u32,
+    /// The column, counted from 1.
+    #[serde(default)]
+    pub column: Option<u32>,
+}
+
+/// A suite that fails, from its first failed run to the one that passes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The run in which it began.
+    pub first_run: String,
+    /// When that ended.
+    pub since: String,
+    /// How many runs have failed since, that one included.
+    pub failed_runs: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_later_server_is_read() {
+        let json =
+            r#"{"id": "1", "event": "moon_rose", "at": "", "dedup_key": "", "colour": "red"}"#;
+        let event: Event = serde_json::from_str(json).unwrap();
+        assert_eq!(event.kind, EventKind::Other("moon_rose".into()));
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(json["event"], "moon_rose");
+    }
+
+    #[test]
+    fn each_kind_has_its_word() {
+        for (kind, word) in WORDS {
+            assert_eq!(EventKind::from(word.to_owned()), kind);
+            assert_eq!(kind.as_str(), word);
+        }
+    }
+}
