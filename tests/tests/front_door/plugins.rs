@@ -230,9 +230,9 @@ async fn what_is_no_plugin_is_not_installed_and_no_plugin_is_a_suite() {
     assert!(upload.problem(422).contains("handoff plugins install"));
 }
 
-/// Installs the hostile plugin under the name of what it does.
-async fn hostile(client: &Client, does: &str, target: &Target) {
-    install(client, does, "hostile").await;
+/// Installs the plugin that misbehaves under the name of what it does.
+async fn misbehaving(client: &Client, does: &str, target: &Target) {
+    install(client, does, "misbehaves").await;
     let grant = json!({
         "config": {"does": does, "target": target.url()}, "policy": {"allow_http": [target.url()]},
     });
@@ -250,7 +250,7 @@ async fn a_plugin_that_breaks_again_and_again_is_disabled_loudly() {
     let client = server.client();
     client.upload_guest("noop").await;
     webhook(&client, &target, "/hook", "plugin_disabled").await;
-    hostile(&client, "trap", &target).await;
+    misbehaving(&client, "trap", &target).await;
     client.run("noop", &json!({})).await;
     let told = deliveries(&client, "hook", all("delivered")).await;
     assert_eq!(told[0]["event"], "plugin_disabled", "{told:#?}");
@@ -273,7 +273,7 @@ async fn a_plugin_that_breaks_again_and_again_is_disabled_loudly() {
 async fn a_plugin_whose_init_breaks_stays_disabled_and_says_how() {
     let server = Server::start().await;
     let client = server.client();
-    install(&client, "broken", "hostile").await;
+    install(&client, "broken", "misbehaves").await;
     let plugin = change(&client, "broken", &json!({"config": {"does": "init"}})).await;
     assert_eq!(plugin["enabled"], false, "{plugin:#}");
     assert!(plugin["reason"].as_str().unwrap().contains("INIT PANICS"), "{plugin:#}");
@@ -290,7 +290,7 @@ async fn whatever_plugins_do_runs_finish_with_the_same_results() {
     client.upload_guest("flaky").await;
     let before = client.run("flaky", &json!({"filter": "^assertion$|^steady$"})).await;
     for does in ["trap", "loop", "sleep", "allocate", "log", "request", "keep", "nothing"] {
-        hostile(&client, does, &target).await;
+        misbehaving(&client, does, &target).await;
     }
     let mut runs = Vec::new();
     for number in 0..RUNS {
@@ -300,7 +300,7 @@ async fn whatever_plugins_do_runs_finish_with_the_same_results() {
         if number == RUNS / 2 {
             // Replaced while it is told something.
             let request = client.request(Method::POST, "/plugins?name=sleep");
-            client.send(request.body(guest("hostile"))).await.expect(StatusCode::OK);
+            client.send(request.body(guest("misbehaves"))).await.expect(StatusCode::OK);
         }
     }
     let healthy = |found: &[Value]| found.len() == 4 * RUNS && all("delivered")(found);
@@ -318,14 +318,14 @@ async fn a_gate_refuses_a_run_adds_parameters_and_holds_nobody_up_when_it_is_lat
     client.upload_guest("flaky").await;
     let request = json!({"filter": "^assertion$"});
 
-    hostile(&client, "gate-add", &target).await;
+    misbehaving(&client, "gate-add", &target).await;
     let run = client.run("flaky", &request).await;
     assert_eq!((&run["status"], &run["counts"]["flaky"]), (&json!("passed"), &json!(0)));
     assert_eq!(run["annotations"][0]["title"], "Gate: go", "{run:#}");
     assert_eq!(run["annotations"][0]["values"], json!([["failures", "0"]]), "{run:#}");
     client.delete("/plugins/gate-add").await.expect(StatusCode::NO_CONTENT);
 
-    hostile(&client, "gate-refuse", &target).await;
+    misbehaving(&client, "gate-refuse", &target).await;
     let run = client.run("flaky", &request).await;
     assert_eq!(run["status"], "cancelled", "{run:#}");
     assert!(run["message"].as_str().unwrap().contains("IT IS FRIDAY"), "{run:#}");
@@ -333,7 +333,7 @@ async fn a_gate_refuses_a_run_adds_parameters_and_holds_nobody_up_when_it_is_lat
     assert_eq!(client.run("flaky", &request).await["status"], "passed");
     client.delete("/plugins/gate-refuse").await.expect(StatusCode::NO_CONTENT);
 
-    hostile(&client, "gate-loop", &target).await;
+    misbehaving(&client, "gate-loop", &target).await;
     let run = client.run("flaky", &request).await;
     assert_eq!(run["status"], "passed", "{run:#}");
     let title = run["annotations"][0]["title"].as_str().unwrap();
