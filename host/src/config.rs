@@ -29,6 +29,7 @@ use crate::scheduler::SchedulerSettings;
 use crate::storage::StorageSettings;
 use crate::telemetry::LogSettings;
 use crate::wasm::SandboxSettings;
+use crate::web::WebSettings;
 
 pub use args::SettingArgs;
 pub use setting::{Setting, settings};
@@ -60,6 +61,8 @@ pub struct Config {
     pub scheduler: SchedulerSettings,
     /// The HTTP interface.
     pub http: HttpSettings,
+    /// The web page.
+    pub web: WebSettings,
     /// Suites that are loaded at start. Only the file has them.
     #[serde(skip_serializing)]
     pub suites: Vec<DeclaredSuite>,
@@ -80,6 +83,7 @@ impl Default for Config {
             runner: RunnerSettings::default(),
             scheduler: SchedulerSettings::default(),
             http: HttpSettings::default(),
+            web: WebSettings::default(),
             suites: Vec::new(),
             schedules: Vec::new(),
         }

@@ -16,3 +16,4 @@ pub mod scheduler;
 pub mod storage;
 pub mod telemetry;
 pub mod wasm;
+pub mod web;

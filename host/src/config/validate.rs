@@ -153,6 +153,8 @@ impl Config {
             ("sandbox.fixtures.memory_bytes", fixtures.memory_bytes),
             &is_set,
         )?;
+        let key = || "web.trace_url".to_owned();
+        self.web.check().map_err(|message| Invalid { key: key(), message })?;
         for suite in &self.suites {
             self.validate_policy(&suite.policy).map_err(|invalid| Invalid {
                 key: format!("suites.policy.{} of {}", invalid.key, suite.file.display()),

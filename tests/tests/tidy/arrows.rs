@@ -66,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "storage",
             "telemetry",
             "wasm",
+            "web",
         ],
     ),
     ("scheduler", &["metrics", "model", "runner", "storage"]),
