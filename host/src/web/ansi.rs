@@ -13,6 +13,11 @@ pub(super) fn line(line: &str) -> Html {
     Html::made(painter.html)
 }
 
+/// A message, which may have several lines, with its colours.
+pub(super) fn message(message: &str) -> Html {
+    Html::made(format!("<bdi>{}</bdi>", line(&message.replace("\r\n", "\n"))))
+}
+
 /// How text looks.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Style {
@@ -112,8 +117,8 @@ impl Perform for Painter {
     }
 
     fn execute(&mut self, byte: u8) {
-        if byte == b'\t' {
-            self.print('\t');
+        if matches!(byte, b'\t' | b'\n') {
+            self.print(char::from(byte));
         }
     }
 

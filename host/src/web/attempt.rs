@@ -78,7 +78,7 @@ impl Failure {
 
 /// A message, bounded as a page must be.
 fn message(message: &str) -> Html {
-    text::guest(&text::start(message, 4 << 10))
+    super::ansi::message(&text::start(message, 4 << 10))
 }
 
 fn location(location: &Location) -> Html {

@@ -14,7 +14,7 @@ use super::run::{Progress, progress};
 use super::show::{self, Look};
 use super::suites::{STRIP, last_runs};
 use super::text::{self, Html};
-use super::{Refusal, Web};
+use super::{Refusal, Web, ansi};
 use crate::model::{Cause, RunId, RunStatus, RunSummary, SuiteId};
 use crate::storage::{self, RunQuery, Storage, StorageError};
 
@@ -232,9 +232,9 @@ fn culprits(row: &Row) -> Vec<Culprit> {
     let mut failed: Vec<_> = failed.collect();
     failed.sort_by(|a, b| a.0.cmp(b.0));
     let culprit = |(name, cell): (&String, &super::rows::Cell)| Culprit {
-        name: text::name(name),
+        name: text::name(&text::start(name, 120)),
         path: super::run::test_path(row.run.id, name),
-        message: cell.message.as_deref().map(text::guest).unwrap_or_default(),
+        message: cell.message.as_deref().map(ansi::message).unwrap_or_default(),
     };
     let mut culprits: Vec<_> = failed.into_iter().map(culprit).collect();
     if let Some(cell) = setup {
@@ -243,7 +243,7 @@ fn culprits(row: &Row) -> Vec<Culprit> {
             Culprit {
                 name: text::guest("setup"),
                 path: format!("/runs/{}/setup", row.run.id),
-                message: cell.message.as_deref().map(text::guest).unwrap_or_default(),
+                message: cell.message.as_deref().map(ansi::message).unwrap_or_default(),
             },
         );
     }

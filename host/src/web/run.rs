@@ -15,7 +15,7 @@ use super::rows::Cell;
 use super::show::{self, Look};
 use super::text::{self, Html};
 use super::waterfall::{self, Bar};
-use super::{Path, Refusal, Web};
+use super::{Path, Refusal, Web, ansi};
 use crate::model::{Counts, Name, Run, RunId, RunStatus, Stage, SuiteId, Test, TestStatus};
 use crate::storage::{Storage, StorageError};
 
@@ -96,7 +96,7 @@ impl TestLine {
             name: text::name(&test.name),
             path: test_path(run, &test.name),
             took: if cell.attempts > 0 { show::duration(cell.duration_ms) } else { String::new() },
-            message: cell.message.as_deref().map(text::guest).unwrap_or_default(),
+            message: cell.message.as_deref().map(ansi::message).unwrap_or_default(),
             cell,
         }
     }
@@ -295,7 +295,7 @@ fn stages(run: &Run) -> Vec<StageLine> {
             look: last.status.into(),
             took: show::duration(attempts.iter().map(|attempt| attempt.duration_ms).sum()),
             attempts: attempts.total(),
-            message: last.message.as_deref().map(text::guest).unwrap_or_default(),
+            message: last.message.as_deref().map(ansi::message).unwrap_or_default(),
         })
     };
     stages.into_iter().filter_map(line).collect()

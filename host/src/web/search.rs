@@ -14,7 +14,7 @@ use super::home::RunLine;
 use super::page::{self, Page};
 use super::rows::Rows;
 use super::text::{self, Html};
-use super::{Refusal, Web};
+use super::{Refusal, Web, ansi};
 use crate::model::{RunStatus, RunSummary};
 use crate::storage::{self, RunQuery, Storage, StorageError};
 
@@ -164,7 +164,7 @@ impl Order {
                 let message = cell.message.as_deref().unwrap_or_default();
                 if cell.cause.is_some() && message.to_lowercase().contains(&self.text) {
                     let path = super::run::test_path(run.id, name);
-                    said.push((text::name(name), path, text::guest(message)));
+                    said.push((text::name(name), path, ansi::message(message)));
                 }
             }
             if said.is_empty() {

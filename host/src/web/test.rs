@@ -13,7 +13,7 @@ use super::rows::Cell;
 use super::run::test_path;
 use super::show::{self, Look};
 use super::text::{self, Html};
-use super::{Path, Refusal, Web, markdown};
+use super::{Path, Refusal, Web, ansi, markdown};
 use crate::model::{Name, SuiteId, TestCase};
 
 /// How many runs are looked at.
@@ -87,7 +87,7 @@ pub(super) async fn read(
             reference: row.run.reference.as_deref().map(text::guest).unwrap_or_default(),
             version: digest.chars().take(19).collect(),
             is_other_version: versions[at] != versions[at + 1] && at + 1 < rows.len(),
-            message: cell.message.as_deref().map(text::guest).unwrap_or_default(),
+            message: cell.message.as_deref().map(ansi::message).unwrap_or_default(),
             cell: cell.clone(),
         });
     }
@@ -159,7 +159,7 @@ fn groups(entries: &[Entry]) -> Vec<Group> {
             order.push(key.clone());
         }
         let group = groups.entry(key).or_insert_with(|| Group {
-            message: text::guest(message),
+            message: ansi::message(message),
             cause: entry.cell.cause.map_or("", |cause| cause.as_str()),
             count: 0,
             path: entry.path.clone(),

@@ -233,7 +233,9 @@ async fn start_driver() -> (Driver, u16) {
     let driver = Driver { group, _child: child };
     let port = patiently("the driver says where it listens", async {
         while let Some(line) = lines.next_line().await.unwrap() {
-            let port = line.rsplit_once("on port ").map(|(_, port)| port.trim_end_matches('.'));
+            let port = line
+                .rsplit_once("successfully on port ")
+                .map(|(_, port)| port.trim_end_matches('.'));
             if let Some(port) = port.and_then(|port| port.parse().ok()) {
                 return port;
             }

@@ -4,6 +4,7 @@ use handoff_tests::Server;
 use serde_json::json;
 
 use crate::driver::{Browser, DESK, Look, PHONE};
+use crate::run_of_fixtures;
 
 #[tokio::test]
 async fn an_empty_server_says_what_to_do_first() {
@@ -37,7 +38,7 @@ async fn busy() -> (Server, Vec<(&'static str, String)>) {
     client.run("flaky", &json!({})).await;
     client.run("setup-fails", &json!({})).await;
     let hello = client.run("hello", &json!({"params": {"stage": "test"}})).await;
-    let run = client.run("fixtures/outcomes", &json!({"max_attempts": 2})).await;
+    let run = run_of_fixtures(&client, "outcomes", &json!({"max_attempts": 2})).await;
     let (hello, id) = (hello["id"].as_str().unwrap(), run["id"].as_str().unwrap());
     let pages = vec![
         ("home", "/".to_owned()),
@@ -81,7 +82,7 @@ async fn a_page_is_small_and_tells_browsers_what_it_may_do() {
     let (server, pages) = busy().await;
     let client = server.client();
     for (_, path) in &pages {
-        let request = client.request(reqwest::Method::GET, path).header("accept-encoding", "gzip");
+        let request = client.page(reqwest::Method::GET, path).header("accept-encoding", "gzip");
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();

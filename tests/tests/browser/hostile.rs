@@ -1,9 +1,11 @@
 //! Tricks in every text that a component or a client can set: nothing runs, breaks out or deceives.
 
 use handoff_tests::Server;
+use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::driver::{Browser, PHONE};
+use crate::run_of_fixtures;
 
 #[tokio::test]
 async fn nothing_that_a_component_writes_runs_breaks_out_or_deceives() {
@@ -11,11 +13,11 @@ async fn nothing_that_a_component_writes_runs_breaks_out_or_deceives() {
     let client = server.client();
     client.upload_guest("hostile").await;
     let policy = json!({"allow_http": ["http://127.0.0.1:1"]});
-    client.set_policy("fixtures/hostile", &policy).await;
+    client.put("/suites/fixtures/hostile/policy", &policy).await.expect(StatusCode::OK);
     let trick = "</title></script><script>window.pwned=1</script>\u{202e}\u{1b}[31m";
     let request = json!({"reference": trick, "initiated_by": trick, "params": {trick: trick}});
-    let run = client.run("fixtures/hostile", &request).await;
-    let again = client.run("fixtures/hostile", &json!({"reference": trick})).await;
+    let run = run_of_fixtures(&client, "hostile", &request).await;
+    let again = run_of_fixtures(&client, "hostile", &json!({"reference": trick})).await;
     let id = again["id"].as_str().unwrap();
     let mut paths = vec![
         "/".to_owned(),

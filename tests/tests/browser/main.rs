@@ -15,8 +15,9 @@ mod relay;
 mod starting;
 mod without;
 
-use handoff_tests::{Server, Settings, Target};
-use serde_json::json;
+use handoff_tests::{Client, Server, Settings, Target};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 
 /// A server with the suite `steps`, which asks the target.
 async fn steps(settings: Settings, target: &Target) -> Server {
@@ -34,4 +35,11 @@ async fn until_held(target: &Target, name: &str, attempts: usize) {
         seen.iter().filter(|request| request.path == path).count() == attempts
     };
     target.wait_for("an attempt waits at the target", is_held).await;
+}
+
+/// Asks for a run of a suite of the fixtures and gives it as it ended.
+async fn run_of_fixtures(client: &Client, suite: &str, request: &Value) -> Value {
+    let path = format!("/suites/fixtures/{suite}/runs");
+    let run = client.post(&path, request).await.expect(StatusCode::ACCEPTED);
+    client.finished(run["id"].as_str().unwrap()).await
 }

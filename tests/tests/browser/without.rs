@@ -34,7 +34,7 @@ async fn a_form_without_the_token_of_its_visitor_changes_nothing() {
     let client = server.client();
     client.upload_guest("hello").await;
     let path = "/suites/default/hello";
-    let page = client.request(Method::GET, path).send().await.unwrap();
+    let page = client.page(Method::GET, path).send().await.unwrap();
     let cookie = page.headers()["set-cookie"].to_str().unwrap().to_owned();
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap().to_owned();
@@ -44,7 +44,7 @@ async fn a_form_without_the_token_of_its_visitor_changes_nothing() {
     let post = |cookie: Option<&str>, token: &str, origin: Option<&str>| {
         let form = "application/x-www-form-urlencoded";
         let request =
-            client.request(Method::POST, &format!("{path}/runs")).header("content-type", form);
+            client.page(Method::POST, &format!("{path}/runs")).header("content-type", form);
         let request = request.body(format!("token={token}&filter=passes"));
         let request = cookie.into_iter().fold(request, |it, cookie| it.header("cookie", cookie));
         origin.into_iter().fold(request, |it, origin| it.header("origin", origin))
@@ -73,7 +73,7 @@ async fn what_screens_and_other_pages_show_follows_the_last_verdict() {
     let client = server.client();
     client.upload_guest("hello").await;
     let text = |path: &'static str| {
-        let request = client.request(Method::GET, path);
+        let request = client.page(Method::GET, path);
         async { request.send().await.unwrap().text().await.unwrap() }
     };
     let (status, badge) = ("/suites/default/hello/status.txt", "/suites/default/hello/badge.svg");
@@ -105,6 +105,6 @@ async fn a_status_page_is_there_for_namespaces_that_have_one_and_leads_nowhere_e
     browser.open(&format!("{}/status/default", server.url())).await;
     assert!(browser.text("h1").await.contains("1 of 1"));
     browser.is_quiet().await;
-    let other = client.request(Method::GET, "/status/fixtures").send().await.unwrap();
+    let other = client.page(Method::GET, "/status/fixtures").send().await.unwrap();
     assert_eq!(other.status(), StatusCode::NOT_FOUND);
 }
