@@ -86,7 +86,8 @@ impl Browser {
         };
         let client = patiently("the browser starts", connecting).await.unwrap();
         let patience = Some(PATIENCE);
-        let timeouts = TimeoutConfiguration::new(patience, patience, Some(Duration::ZERO));
+        let lost = Some(Duration::from_secs(20));
+        let timeouts = TimeoutConfiguration::new(lost, patience, Some(Duration::ZERO));
         client.update_timeouts(timeouts).await.unwrap();
         let browser = Self { client, look, _driver: driver, _profile: profile };
         browser.fit(look.height).await;
@@ -122,9 +123,11 @@ impl Browser {
 
     /// Waits until an expression holds on the page, which may be another one by then.
     pub(crate) async fn until(&self, expression: &str) {
+        // A script is lost when the page goes, so it does not look for long.
         let script = format!(
-            "const done = arguments[0]; const look = () => {{ let is = false; \
-             try {{ is = !!({expression}); }} catch {{}} if (is) done(true); else setTimeout(look, 50); }}; look();"
+            "const done = arguments[0], end = Date.now() + 500; const look = () => {{ let is = false; \
+             try {{ is = !!({expression}); }} catch {{}} \
+             if (is || Date.now() > end) done(is); else setTimeout(look, 50); }}; look();"
         );
         let holds = async {
             while !matches!(

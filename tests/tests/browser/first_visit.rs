@@ -52,7 +52,7 @@ async fn busy() -> (Server, Vec<(&'static str, String)>) {
         ("run", format!("/runs/{hello}")),
         ("run-of-many", format!("/runs/{id}")),
         ("attempt", format!("/runs/{hello}/tests/fails")),
-        ("attempt-of-parts", format!("/runs/{id}/tests/parts")),
+        ("attempt-of-parts", format!("/runs/{id}/tests/has_parts")),
         ("schedules", "/schedules".into()),
         ("schedule", "/schedules/nightly".into()),
         ("about", "/about".into()),

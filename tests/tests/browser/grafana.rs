@@ -32,6 +32,12 @@ async fn the_dashboard_asks_for_metrics_and_labels_that_the_server_exports() {
     let client = server.client();
     client.upload_guest("hello").await;
     client.run("hello", &json!({})).await;
+    let schedule = json!({"name": "nightly", "suite": "hello", "cron": "0 3 * * *"});
+    client.post("/schedules", &schedule).await.expect(reqwest::StatusCode::CREATED);
+    client
+        .post("/schedules/nightly/trigger", &json!({}))
+        .await
+        .expect(reqwest::StatusCode::ACCEPTED);
     let metrics = client.request(reqwest::Method::GET, "/metrics").send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
     let names: BTreeSet<&str> = metrics
