@@ -65,11 +65,7 @@ fn act(cx: &Context, name: &str) -> Result {
         // What a name may be is the server's to say: a refusal is as good as a name that is shown well.
         let _ = cx.set(text, text);
         let _ = cx.attach(text, "text/html", format!("<script>window.pwned=1</script>{text}"));
-        let _ = cx.attach(
-            "a.svg",
-            "image/svg+xml",
-            "<svg xmlns='http://www.w3.org/2000/svg' onload='window.pwned=1'/>",
-        );
+        let _ = cx.attach("a.svg", "image/svg+xml", "<svg onload='window.pwned=1'/>");
         let _ = cx.attach(text, text, text);
         let _ = http::get(format!("http://127.0.0.1:1/{}", text.replace(['\r', '\n', ' '], "_")))
             .send();
