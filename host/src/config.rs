@@ -32,6 +32,7 @@ use crate::storage::StorageSettings;
 use crate::telemetry::LogSettings;
 use crate::triggers::TriggerSettings;
 use crate::wasm::SandboxSettings;
+use crate::web::WebSettings;
 
 pub use args::SettingArgs;
 pub use setting::{Setting, settings};
@@ -69,6 +70,8 @@ pub struct Config {
     pub plugin: PluginSettings,
     /// The HTTP interface.
     pub http: HttpSettings,
+    /// The web page.
+    pub web: WebSettings,
     /// Suites that are loaded at start. Only the file has them.
     #[serde(skip_serializing)]
     pub suites: Vec<DeclaredSuite>,
@@ -98,6 +101,7 @@ impl Default for Config {
             retention: RetentionSettings::default(),
             plugin: PluginSettings::default(),
             http: HttpSettings::default(),
+            web: WebSettings::default(),
             suites: Vec::new(),
             plugins: Vec::new(),
             schedules: Vec::new(),

@@ -23,3 +23,4 @@ pub mod storage;
 pub mod telemetry;
 pub mod triggers;
 pub mod wasm;
+pub mod web;

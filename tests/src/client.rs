@@ -39,6 +39,11 @@ impl Client {
         self.http.request(method, format!("{}{prefix}{path}", self.base))
     }
 
+    /// A request to a page, whose path stands as it is.
+    pub fn page(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
     /// Sends a request; an error if there was no answer, for example because the server was killed.
     pub async fn try_send(&self, request: RequestBuilder) -> Result<Answer, reqwest::Error> {
         let answer = request.send().await?;

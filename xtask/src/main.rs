@@ -10,6 +10,7 @@ mod demo;
 mod deploy;
 mod guests;
 mod http;
+mod page;
 mod programs;
 mod proof;
 mod receiver;

@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::guests;
 use crate::workspace::Workspace;
+use crate::{guests, page};
 
 /// Runs the tests, with `args` for `cargo test`. The summary of cargo's runner is the last output.
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<ExitCode> {
     guests::build(workspace)?;
+    if args.is_empty() || args.iter().any(|arg| arg == "browser") {
+        page::prepare(workspace)?;
+    }
 
     build(workspace)?;
     if args.is_empty() {

@@ -163,6 +163,8 @@ impl Config {
                 ..invalid
             })?;
         }
+        let key = || "web.trace_url".to_owned();
+        self.web.check().map_err(|message| Invalid { key: key(), message })?;
         for suite in &self.suites {
             self.validate_policy(&suite.policy).map_err(|invalid| Invalid {
                 key: format!("suites.policy.{} of {}", invalid.key, suite.file.display()),

@@ -27,6 +27,7 @@ use crate::runner::{
     UploadError,
 };
 use crate::storage::StorageError;
+use crate::web::{self, Refusal, Refused};
 
 /// What went wrong, in the form of RFC 9457.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -263,16 +264,17 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.kind.facts().0.into_response();
         if let Some(wait) = self.retry_after {
-            let seconds = wait.as_millis().div_ceil(1000).max(1);
-            response.headers_mut().insert(header::RETRY_AFTER, header_number(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds(wait));
         }
         response.extensions_mut().insert(self);
         response
     }
 }
 
-fn header_number(number: u128) -> HeaderValue {
-    HeaderValue::from(u64::try_from(number).unwrap_or(u64::MAX))
+/// A time as the header `retry-after` has it: whole seconds, at least one.
+fn seconds(wait: Duration) -> HeaderValue {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX))
 }
 
 /// Gives every answer of status 400 or above its body.
@@ -283,12 +285,16 @@ pub(super) async fn render(
 ) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
     let request_id = id.and_then(|id| id.header_value().to_str().ok().map(str::to_owned));
+    let by_browser = is_for_people(&request);
     let mut response = next.run(request).await;
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let error = response.extensions_mut().remove::<ApiError>().unwrap_or_else(|| {
+    let refusal = response.extensions_mut().remove::<Refused>().and_then(Refused::take);
+    let as_page = by_browser || refusal.is_some();
+    let error = refusal.map(ApiError::from).or_else(|| response.extensions_mut().remove());
+    let error = error.unwrap_or_else(|| {
         let (kind, detail) = Kind::of(status);
         ApiError::new(kind, detail)
     });
@@ -296,14 +302,32 @@ pub(super) async fn render(
         metrics.server_limit_hit(bound);
     }
     let status = error.kind.facts().0;
-    let mut answer = (status, Json(error.problem(request_id))).into_response();
+    let retry_after = error.retry_after;
+    let problem = error.problem(request_id);
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_TYPE);
     headers.remove(header::CONTENT_LENGTH);
+    if as_page {
+        let Problem { title, detail, request_id, .. } = problem;
+        let mut answer = web::error_page(status, title, &detail, request_id.as_deref());
+        answer.headers_mut().extend(response.headers().clone());
+        if let Some(wait) = retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, seconds(wait));
+        }
+        return answer;
+    }
+    let mut answer = (status, Json(problem)).into_response();
     answer.headers_mut().extend(response.headers().clone());
     let problem_json = HeaderValue::from_static("application/problem+json");
     answer.headers_mut().insert(header::CONTENT_TYPE, problem_json);
     answer
+}
+
+/// Whether a person's browser asks for a page.
+fn is_for_people(request: &Request) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
+        && !request.uri().path().starts_with("/api/")
 }
 
 /// An error and what caused it, on one line.
@@ -315,6 +339,30 @@ fn chain(error: &(dyn Error + Send + Sync)) -> String {
         source = error.source();
     }
     text
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing(detail) => Self::not_found(detail),
+            Refusal::Malformed(detail) => Self::malformed(detail),
+            Refusal::Token => Self::new(
+                Kind::Forbidden,
+                "this form is of a page that your browser was not given, or no longer has the cookie \
+                 of: go back, load the page again, and send the form once more",
+            ),
+            Refusal::Busy => Self::unavailable(
+                "too much is being uploaded at once (setting `http.upload_memory_bytes`); try again in \
+                 a moment",
+            ),
+            Refusal::Submit(error) => error.into(),
+            Refusal::Control(error) => error.into(),
+            Refusal::Upload(error) => error.into(),
+            Refusal::Schedule(error) => error.into(),
+            Refusal::Storage(error) => error.into(),
+            Refusal::Internal(cause) => Self::internal(cause),
+        }
+    }
 }
 
 impl From<Arc<StorageError>> for ApiError {

@@ -1,5 +1,5 @@
 //! All routes on one screen. Each is declared once, with its handler, and is in the OpenAPI document by
-//! that: nothing here is added by `.route`.
+//! that: nothing here is added by `.route`. The pages that people look at have their own list, in `web`.
 
 use axum::middleware::map_response_with_state;
 use axum::{Extension, Router};
@@ -13,6 +13,8 @@ use super::{
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
+
+use crate::web::{self, Pages};
 
 /// How large what is uploaded may be, and what other systems send.
 #[derive(Clone, Copy, Default)]
@@ -148,5 +150,16 @@ pub(super) fn router(api: Api, loopback: bool) -> Router {
     };
     let (routes, _) = routes(&config.http, uploads).split_for_parts();
     let metrics = api.app.metrics.clone();
-    middleware::around(routes.with_state(api), &config.http, metrics, loopback)
+    let router = pages(&api).merge(routes.with_state(api));
+    middleware::around(router, &config.http, metrics, loopback)
+}
+
+/// The pages, with their bounds on time.
+fn pages(api: &Api) -> Router {
+    let settings = &api.app.config.http;
+    let Pages { quick, uploads } = web::pages(api.app.clone(), api.upload_memory.clone());
+    let told = map_response_with_state("http.request_timeout_ms", timed_out);
+    let quick = quick.layer(time(settings.request_timeout_ms)).layer(told);
+    let told = map_response_with_state("http.upload_timeout_ms", timed_out);
+    quick.merge(uploads.layer(time(settings.upload_timeout_ms)).layer(told))
 }

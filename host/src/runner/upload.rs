@@ -46,11 +46,40 @@ impl Runner {
         key: Option<IdempotencyKey>,
         steps: watch::Sender<Step>,
     ) -> Result<(SuiteVersion, bool), UploadError> {
-        let shared = &self.shared;
-        let compiler = shared.compiler.reporting(steps.clone());
         if let Some(answer) = self.uploaded_before(key.as_ref())? {
             return Ok(answer);
         }
+        let version = self.inspect(bytes.clone(), introduction, steps).await?;
+        loop {
+            let (put, bytes) = (version.clone(), bytes.clone());
+            match self.shared.storage.put_version(put, bytes, key.clone()).await {
+                Ok(true) => return Ok((version, true)),
+                // Another upload of the same bytes may have been first: what it stored is what is there.
+                Ok(false) => {
+                    let stored = self.shared.storage.version(&version.suite, &version.digest)?;
+                    return Ok((stored.unwrap_or(version), false));
+                }
+                // The same request came twice at the same time, and the other was first. Unless what it
+                // made was deleted since: then the key is free again.
+                Err(StorageError::KeyTaken(_)) => {
+                    if let Some(answer) = self.uploaded_before(key.as_ref())? {
+                        return Ok(answer);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What an upload would come to: checked, compiled and asked what it is, and not stored.
+    pub async fn inspect(
+        &self,
+        bytes: Bytes,
+        introduction: Introduction,
+        steps: watch::Sender<Step>,
+    ) -> Result<SuiteVersion, UploadError> {
+        let shared = &self.shared;
+        let compiler = shared.compiler.reporting(steps.clone());
         let inspection = compiler.inspect(bytes.clone()).await?;
         let digest = inspection.digest;
         // Described in the engine in which it will run by default; fuel bounds describe as well.
@@ -77,7 +106,7 @@ impl Runner {
         {
             return Err(UploadError::OtherProtocol { suite, there });
         }
-        let version = earlier.unwrap_or(SuiteVersion {
+        Ok(earlier.unwrap_or(SuiteVersion {
             suite,
             digest,
             description: described.description,
@@ -86,26 +115,7 @@ impl Runner {
             created_at: jiff::Timestamp::now(),
             program: described.program,
             language,
-        });
-        loop {
-            let put = shared.storage.put_version(version.clone(), bytes.clone(), key.clone()).await;
-            match put {
-                Ok(true) => return Ok((version, true)),
-                // Another upload of the same bytes may have been first: what it stored is what is there.
-                Ok(false) => {
-                    let stored = shared.storage.version(&version.suite, &digest)?;
-                    return Ok((stored.unwrap_or(version), false));
-                }
-                // The same request came twice at the same time, and the other was first. Unless what it
-                // made was deleted since: then the key is free again.
-                Err(StorageError::KeyTaken(_)) => {
-                    if let Some(answer) = self.uploaded_before(key.as_ref())? {
-                        return Ok(answer);
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        }))
     }
 
     /// What an earlier upload with the same key made; none if that was deleted since.

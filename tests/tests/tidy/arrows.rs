@@ -74,6 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
             "triggers",
             "wasm",
+            "web",
         ],
     ),
     ("retention", &["metrics", "model", "storage"]),
