@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Result, anyhow, ensure};
 use handoff::metrics::Metrics;
 use handoff::model::{
-    Attempt, Counts, Digest, EventKind, PlannedTest, RunId, RunRequest, RunSpec, RunStatus, Stage,
-    SuiteId, TestStatus,
+    Attempt, Counts, Digest, EventKind, PlannedTest, RunId, RunRequest, RunSpec, RunStatus,
+    Sharing, Stage, SuiteId, TestStatus,
 };
 use handoff::storage::{Storage, StorageSettings};
 
@@ -83,6 +83,7 @@ fn events(id: RunId, number: u64, test: &str) -> Result<Vec<EventKind>> {
         timeout_ms: None,
         max_attempts: 1,
         skip: None,
+        mark: None,
     };
     let spec = RunSpec {
         id,
@@ -98,6 +99,7 @@ fn events(id: RunId, number: u64, test: &str) -> Result<Vec<EventKind>> {
         program: None,
         fixtures: None,
         language: None,
+        sharing: Sharing::default(),
     };
     let mut events = vec![EventKind::RunQueued { spec: Box::new(spec) }, EventKind::RunStarted];
     for round in 1..=ROUNDS {

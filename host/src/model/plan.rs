@@ -407,9 +407,12 @@ pub fn plan(
             }
         })
         .collect();
-    let tries: u64 = tests.iter().map(PlannedTest::tries).sum();
-    let repeat = rounds(&request, bounds, tries);
-    bounds.check_attempts(tries * u64::from(repeat))?;
+    // What is skipped is so in the first round alone.
+    let (skipped, tried): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.skip.is_some());
+    let (skipped, tries): (u64, u64) =
+        (skipped.len() as u64, tried.iter().map(|test| test.tries()).sum());
+    let repeat = rounds(&request, bounds, skipped, tries);
+    bounds.check_attempts(skipped + tries * u64::from(repeat))?;
     if let Some(seed) = request.shuffle_seed {
         shuffle(&mut tests, seed);
     }
@@ -436,9 +439,9 @@ pub fn plan(
 }
 
 /// How many rounds a run has at most, each of so many tries.
-fn rounds(request: &RunRequest, bounds: &RunBounds, tries: u64) -> u32 {
+fn rounds(request: &RunRequest, bounds: &RunBounds, skipped: u64, tries: u64) -> u32 {
     let has_an_end = request.repeat_for_ms.is_some() || request.repeat_until_failure;
-    let fitting = bounds.max_planned_attempts / tries.max(1);
+    let fitting = bounds.max_planned_attempts.saturating_sub(skipped) / tries.max(1);
     let fitting = u32::try_from(fitting).unwrap_or(u32::MAX).min(bounds.max_repeat);
     request.repeat.unwrap_or(if has_an_end { fitting.max(1) } else { 1 })
 }
@@ -714,9 +717,17 @@ mod tests {
         let error = of(hours(25)).unwrap_err();
         assert_eq!(error.bound(), Some("runner.bounds.max_timeout_ms"), "{error}");
         assert!(of(hours(0)).is_err());
-        let skipped = TestCase { disabled: Some("moved".into()), ..test("a", &[]) };
-        let none = planned(vec![skipped], hours(1)).unwrap();
+        let skipped = TestCase { disabled: Some("moved".into()), ..test("b", &[]) };
+        let none = planned(vec![skipped.clone()], hours(1)).unwrap();
         assert_eq!(none.repeat, bounds.max_repeat);
+        // What is skipped is so once.
+        let often = |repeat| {
+            let request =
+                RunRequest { repeat: Some(repeat), max_attempts: Some(2), ..Default::default() };
+            planned(vec![test("a", &[]), skipped.clone()], request).map(|spec| spec.repeat)
+        };
+        assert_eq!(often(99_999), Ok(99_999));
+        assert_eq!(often(100_000).unwrap_err().bound(), Some("runner.bounds.max_planned_attempts"));
     }
 
     #[test]

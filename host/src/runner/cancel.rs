@@ -33,7 +33,7 @@ pub(super) async fn supersede(shared: &Shared, newer: Facts, older: Vec<RunId>) 
     let mut stopped = Vec::new();
     let by = format!("the run #{} ({}), which supersedes it", newer.number, newer.run);
     for run in older {
-        match cancel(&shared, run, Some(by.clone())).await {
+        match cancel(shared, run, Some(by.clone())).await {
             Ok(true) => stopped.push(run),
             Ok(false) | Err(ControlError::Ended(_)) => {}
             Err(error) => {

@@ -266,7 +266,7 @@ mod tests {
             round: 1,
             at: Timestamp::from_second(at as i64 * 60).unwrap(),
             version: Digest::of(&[u8::from(at >= 60)]),
-            reference: Some(if at % 2 == 0 { "main" } else { "next" }.into()),
+            reference: Some(if at.is_multiple_of(2) { "main" } else { "next" }.into()),
             outcome,
             attempts: 1 + u32::from(outcome == Outcome::Retried),
             failed: u32::from(outcome.is_bad()),

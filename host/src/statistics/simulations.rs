@@ -1,6 +1,8 @@
 //! Histories of which the truth is known: how often a change is told that is none, and how often one that is
 //! there is found. Prints what it measures: `cargo test --package handoff --lib simulations -- --nocapture`.
 
+#![expect(clippy::print_stdout, reason = "the rates are to be seen")]
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

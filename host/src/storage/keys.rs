@@ -499,12 +499,12 @@ pub(super) fn waits(plugin: &Name, number: u64) -> Vec<u8> {
 }
 
 /// The start of the keys of a plugin's deliveries, the newest first.
-pub(super) fn deliveries(plugin: &Name) -> Vec<u8> {
+pub(super) fn plugin_deliveries(plugin: &Name) -> Vec<u8> {
     of_plugin(b"Pd", plugin)
 }
 
-pub(super) fn delivery(plugin: &Name, number: u64) -> Vec<u8> {
-    [deliveries(plugin).as_slice(), &(!number).to_be_bytes()].concat()
+pub(super) fn plugin_delivery(plugin: &Name, number: u64) -> Vec<u8> {
+    [plugin_deliveries(plugin).as_slice(), &(!number).to_be_bytes()].concat()
 }
 
 /// The number at the end of a key.

@@ -268,7 +268,7 @@ impl Storage {
 
     /// The numbers of all deliveries of a plugin, the newest first.
     pub fn delivery_numbers(&self, name: &Name) -> Result<Vec<u64>, StorageError> {
-        let start = keys::deliveries(name);
+        let start = keys::plugin_deliveries(name);
         let keys = self.shared().database.scan(&start).keys();
         let mut numbers = Vec::new();
         for key in keys {
@@ -285,12 +285,15 @@ impl Storage {
     /// Deliveries of a plugin, the newest first.
     pub fn deliveries(&self, name: &Name, page: &Page) -> Result<Paged<Delivery>, StorageError> {
         let database = &self.shared().database;
-        cursor::page(database, &keys::deliveries(name), page, |rest| {
-            match keys::read_number(rest) {
+        cursor::page(
+            database,
+            &keys::plugin_deliveries(name),
+            page,
+            |rest| match keys::read_number(rest) {
                 Some(inverted) => delivery(database, name, !inverted),
                 None => Ok(None),
-            }
-        })
+            },
+        )
     }
 
     /// What a plugin keeps.
@@ -368,7 +371,7 @@ fn delivery(
     name: &Name,
     number: u64,
 ) -> Result<Option<Delivery>, StorageError> {
-    let record = values::get(database, &keys::delivery(name, number))?;
+    let record = values::get(database, &keys::plugin_delivery(name, number))?;
     record.map(|bytes| record::decode(&bytes)).transpose()
 }
 
@@ -426,7 +429,7 @@ fn stage_removal(
     let Some(before) = plugin(database, name)? else { return Ok(false) };
     batch.needs(before.digest, -1);
     values::remove(database, &mut batch.writes, &keys::plugin(name))?;
-    for start in [keys::waiting(name), keys::deliveries(name), keys::kept(name)] {
+    for start in [keys::waiting(name), keys::plugin_deliveries(name), keys::kept(name)] {
         for key in database.scan(&start).keys() {
             values::remove(database, &mut batch.writes, &key?)?;
         }
@@ -469,7 +472,7 @@ fn put_delivery(
     writes: &mut sled::Batch,
     delivery: &Delivery,
 ) -> Result<(), StorageError> {
-    let key = keys::delivery(&delivery.plugin, delivery.number);
+    let key = keys::plugin_delivery(&delivery.plugin, delivery.number);
     replace(database, writes, &key, &record::encode(delivery)?)?;
     let waiting = keys::waits(&delivery.plugin, delivery.number);
     match delivery.status {
@@ -495,7 +498,7 @@ fn stage_settled(
         if database.get_raw(&keys::waits(name, number))?.is_some() {
             continue;
         }
-        values::remove(database, writes, &keys::delivery(name, number))?;
+        values::remove(database, writes, &keys::plugin_delivery(name, number))?;
     }
     for (value, content) in kept {
         let key = [keys::kept(name).as_slice(), value.as_bytes()].concat();

@@ -25,7 +25,7 @@ struct AboutPage<'a> {
 
 /// The page.
 pub(super) async fn read(State(web): State<Web>, page: Page) -> Result<Response, Refusal> {
-    let disk = web.ask(|storage| Ok(storage.disk_bytes())).await?;
+    let disk = web.ask(|storage| Ok(storage.disk_use()?.total())).await?;
     let document = serde_json::to_value(&*web.app.config).map_err(Refusal::internal)?;
     let mut settings = Vec::new();
     flatten("", &document, &mut settings);

@@ -151,7 +151,7 @@ async fn a_delivery_that_fails_is_tried_again_and_set_aside_in_the_end() {
     let aside = deliveries(&client, "hook", all("set_aside")).await;
     assert!(aside[0]["attempts"].as_u64().unwrap() > 1, "{aside:#?}");
     assert!(aside[0]["last"]["error"].as_str().unwrap().contains("500"), "{aside:#?}");
-    let ids = target.seen().iter().map(|seen| seen.headers["webhook-id"].clone());
+    let ids = target.seen().into_iter().map(|seen| seen.headers["webhook-id"].clone());
     let ids: std::collections::BTreeSet<_> = ids.collect();
     assert_eq!(ids.len(), 1, "one event, however often it is told");
     let metrics = client.get("/metrics").await.body;

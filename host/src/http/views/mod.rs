@@ -29,7 +29,8 @@ pub use cleared::{ClearedAttemptView, ClearingView};
 pub use event::{EventBody, EventView, StageView};
 pub use mark::{LastRunView, MarkBody, MarkView, MarkedView};
 pub use plugin::{
-    AnnotationView, AsksView, CallView, DeliveryView, PluginBody, PluginPolicyView, PluginView,
+    AnnotationView, AsksView, DeliveryCallView, DeliveryView, PluginBody, PluginPolicyView,
+    PluginView,
 };
 pub use policy::PolicyView;
 pub use queue::{QueueView, WaitsForView};

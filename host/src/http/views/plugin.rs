@@ -194,7 +194,7 @@ pub struct DeliveryView {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_at: Option<Timestamp>,
     /// The last call of the plugin for it.
-    pub last: Option<CallView>,
+    pub last: Option<DeliveryCallView>,
     /// All that the plugin is told; in lists null.
     #[schema(value_type = Option<Object>)]
     pub payload: Option<Value>,
@@ -202,7 +202,7 @@ pub struct DeliveryView {
 
 /// A call of a plugin.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CallView {
+pub struct DeliveryCallView {
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
@@ -219,7 +219,7 @@ pub struct CallView {
 impl From<&Delivery> for DeliveryView {
     fn from(delivery: &Delivery) -> Self {
         let notice = &delivery.notice;
-        let call = |call: &DeliveryCall| CallView {
+        let call = |call: &DeliveryCall| DeliveryCallView {
             at: call.at,
             duration_ms: call.duration_ms,
             error: call.error.clone(),

@@ -54,8 +54,11 @@ fn outcomes(opened: &Opened, test: &str) -> Vec<(u64, Outcome)> {
     kept.into_iter().map(|(_, sample)| (sample.number, sample.outcome)).collect()
 }
 
+/// A test, and what is kept of its results.
+type Known = (String, Vec<(u64, Sample)>);
+
 /// All that is known: of the suite, of each test, of each group of failures.
-fn known(opened: &Opened) -> (Vec<(String, Vec<(u64, Sample)>)>, String) {
+fn known(opened: &Opened) -> (Vec<Known>, String) {
     let id = suite("team/hello");
     let tests = opened.storage.tests(&id, &all()).unwrap().items;
     let names = tests.iter().map(|it| it.test.clone()).chain([String::new()]);

@@ -7,12 +7,13 @@ use handoff_plugin::{
 };
 use std::time::Duration;
 
-struct Hostile {
+/// The plugin.
+pub struct Misbehaves {
     does: String,
     target: String,
 }
 
-impl Plugin for Hostile {
+impl Plugin for Misbehaves {
     fn init(config: &Config) -> Result<Self> {
         let does = config.get("does").unwrap_or("nothing").to_owned();
         if does == "init" {
@@ -76,4 +77,4 @@ impl Plugin for Hostile {
     }
 }
 
-handoff_plugin::plugin!(Hostile);
+handoff_plugin::plugin!(Misbehaves);
