@@ -134,17 +134,22 @@ impl App {
             guests,
             hooks,
         };
-        for suite in &app.config.suites {
-            let name = suite.file.display();
-            app.load(suite).await.with_context(|| format!("failed to load the suite {name}"))?;
-        }
-        app.install_plugins().await?;
-        app.declare_schedules(now).await?;
-        app.declare_triggers(now).await?;
+        app.declare(now).await?;
         // Not before the suites are there that its schedules name.
         tokio::spawn(app.scheduler.clone().run(app.draining.clone()));
         tokio::spawn(app.retention.clone().run(app.draining.clone()));
         Ok(app)
+    }
+
+    /// Takes over what the configuration file declares; suites first, which the rest names.
+    async fn declare(&self, now: Timestamp) -> anyhow::Result<()> {
+        for suite in &self.config.suites {
+            let name = suite.file.display();
+            self.load(suite).await.with_context(|| format!("failed to load the suite {name}"))?;
+        }
+        self.install_plugins().await?;
+        self.declare_schedules(now).await?;
+        self.declare_triggers(now).await
     }
 
     async fn install_plugins(&self) -> anyhow::Result<()> {

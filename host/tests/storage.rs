@@ -444,7 +444,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
         .unwrap();
     let told = String::from_utf8(serve.stderr).unwrap();
     assert_eq!(serve.status.code(), Some(102), "{told}");
-    assert!(told.contains("a newer version of handoff (format 255)"), "{told}");
+    assert!(told.contains("a newer version of handoff wrote it (format 255"), "{told}");
     assert!(before == records().0, "the store is as it was");
 }
 

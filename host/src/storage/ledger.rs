@@ -15,12 +15,12 @@ use futures::FutureExt as _;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc;
 
-use super::EarlierAnswer;
 use super::batch::{Batch, Standings};
 use super::components::Users;
 use super::health::State;
 use super::idempotency::Keys;
 use super::message::{Change, ChangeReply, EventReply, Message, PluginChange};
+use super::{EarlierAnswer, IdempotencyKey};
 use super::{
     OnStored, Shared, StorageError, fixtures, marks, pins, plugins, retention, schedules, suites,
     triggers,
@@ -282,22 +282,7 @@ impl Ledger {
     fn stage(&self, batch: &mut Batch, change: Change) -> Result<bool, StorageError> {
         let database = &self.shared.database;
         match change {
-            Change::PutVersion { version, key, .. } => {
-                // Its file is there by now. If it is not stored, and nobody else needs it, it goes again.
-                batch.needs(version.digest, 0);
-                if let Some(key) = &key {
-                    batch.check_key(&self.shared, key)?;
-                }
-                let (new, inherited) =
-                    suites::stage_version(database, &mut batch.writes, &version)?;
-                inherited.into_iter().for_each(|fixtures| batch.needs(fixtures.digest, 1));
-                let SuiteVersion { suite, digest: version, .. } = *version;
-                batch.needs(version, i64::from(new));
-                if let Some(key) = key {
-                    batch.remember(&key, EarlierAnswer::Version { suite, version, new });
-                }
-                Ok(new)
-            }
+            Change::PutVersion { version, key, .. } => self.stage_version(batch, *version, key),
             Change::PutPolicy { suite, before, policy } => {
                 let writes = &mut batch.writes;
                 suites::stage_policy(database, writes, &suite, before.as_deref(), &policy)
@@ -354,6 +339,28 @@ impl Ledger {
             }
             Change::Plugin(change) => plugins::stage(&self.shared, batch, change),
         }
+    }
+
+    fn stage_version(
+        &self,
+        batch: &mut Batch,
+        version: SuiteVersion,
+        key: Option<IdempotencyKey>,
+    ) -> Result<bool, StorageError> {
+        // Its file is there by now. If it is not stored, and nobody else needs it, it goes again.
+        batch.needs(version.digest, 0);
+        if let Some(key) = &key {
+            batch.check_key(&self.shared, key)?;
+        }
+        let (new, inherited) =
+            suites::stage_version(&self.shared.database, &mut batch.writes, &version)?;
+        inherited.into_iter().for_each(|fixtures| batch.needs(fixtures.digest, 1));
+        let SuiteVersion { suite, digest: version, .. } = version;
+        batch.needs(version, i64::from(new));
+        if let Some(key) = key {
+            batch.remember(&key, EarlierAnswer::Version { suite, version, new });
+        }
+        Ok(new)
     }
 
     fn flush(&mut self, mut batch: Batch) -> Result<(), StorageError> {

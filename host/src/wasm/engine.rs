@@ -188,9 +188,9 @@ fn pool(settings: &SandboxSettings) -> PoolingAllocationConfig {
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .total_memories(memories)
         // With more it would wait for slots that there are not.
-        .max_memories_per_component(settings.memories_per_component.min(memories))
+        .max_memories_per_component(settings.memories_per_component.min(settings.memories_in_all()))
         .total_tables(tables)
-        .max_tables_per_component(settings.tables_per_component.min(tables))
+        .max_tables_per_component(settings.tables_per_component.min(settings.tables_in_all()))
         .max_tables_per_module(TABLES_PER_SLOT)
         // One store has one fiber at a time.
         .total_stacks(slots)

@@ -55,19 +55,14 @@ mod tests {
             <iframe src=x></iframe><style>*{display:none}</style><form action=/x><button>b</button></form>\
             <h1 class=brand id=top style=color:red>Handoff</h1>";
         let html = render(hostile).to_string();
-        for part in [
-            "<script",
-            "<img",
-            "href=\"javascript",
-            "<iframe",
-            "<style",
-            "<form",
-            "<button",
-            "href=\"/runs",
-            "<h1",
-            "<a href=\"j",
-        ] {
+        for part in ["<script", "<img", "<iframe", "<style", "<form", "<button", "<h1"] {
             assert!(!html.contains(part), "{part}: {html}");
+        }
+        // As text it may stand there, in a tag it may not.
+        for tag in html.split('<').skip(1).filter_map(|rest| rest.split('>').next()) {
+            for part in ["javascript", "/runs", "onclick"] {
+                assert!(!tag.contains(part), "{part} in <{tag}>: {html}");
+            }
         }
     }
 }

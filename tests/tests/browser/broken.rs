@@ -49,7 +49,7 @@ async fn what_failed_is_retried_and_run_again_by_a_click() {
         ))
         .await;
     browser.until("document.querySelector('.failure')").await;
-    let runs = client.list("/api/v1/runs").await;
+    let runs = client.list("/runs").await;
     assert_eq!(runs.len(), 2);
     assert_eq!(runs[0]["initiated_by"], "the web page");
     assert_eq!(runs[0]["suite"], runs[1]["suite"], "the same version runs again");

@@ -171,6 +171,12 @@ impl Browser {
         self.client.current_url().await.unwrap().path().to_owned()
     }
 
+    /// Waits until the page is one below this path.
+    pub(crate) async fn arrives_below(&self, start: &str) {
+        let arrival = async { while !self.path().await.starts_with(start) {} };
+        patiently(start, arrival).await;
+    }
+
     /// Keeps a picture of the whole page.
     pub(crate) async fn picture(&self, name: &str) {
         let height = self.value("document.documentElement.scrollHeight").await;

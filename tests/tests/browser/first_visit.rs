@@ -30,7 +30,7 @@ async fn busy() -> (Server, Vec<(&'static str, String)>) {
     let schedule = json!({
         "name": "nightly", "suite": "hello", "cron": "0 3 * * *", "description": "Every night.",
     });
-    client.post("/api/v1/schedules", &schedule).await.expect(reqwest::StatusCode::CREATED);
+    client.post("/schedules", &schedule).await.expect(reqwest::StatusCode::CREATED);
     client.run("hello", &json!({"filter": "passes"})).await;
     for _ in 0..3 {
         client.run("hello", &json!({"reference": "v1.2.3", "initiated_by": "ada"})).await;

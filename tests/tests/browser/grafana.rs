@@ -31,7 +31,9 @@ async fn the_dashboard_asks_for_metrics_and_labels_that_the_server_exports() {
     let server = Server::start().await;
     let client = server.client();
     client.upload_guest("hello").await;
+    // One that fails, and one that passes: some metrics tell of one alone.
     client.run("hello", &json!({})).await;
+    client.run("hello", &json!({"filter": "^passes$"})).await;
     let schedule = json!({"name": "nightly", "suite": "hello", "cron": "0 3 * * *"});
     client.post("/schedules", &schedule).await.expect(reqwest::StatusCode::CREATED);
     client

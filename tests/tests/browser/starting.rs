@@ -24,9 +24,8 @@ async fn the_form_shows_which_tests_match_and_starts_the_run() {
     browser.picture("form").await;
     browser.click(".start button.main").await;
     browser.until("document.querySelector('h1').textContent.includes('2 tests passed')").await;
-    let runs = server.client().list("/api/v1/runs").await;
-    let run =
-        server.client().json(&format!("/api/v1/runs/{}", runs[0]["id"].as_str().unwrap())).await;
+    let runs = server.client().list("/runs").await;
+    let run = server.client().json(&format!("/runs/{}", runs[0]["id"].as_str().unwrap())).await;
     assert_eq!(run["params"], json!({"stage": "test"}));
     assert_eq!((&run["reference"], &run["filter"]), (&json!("v1 <b>"), &json!("^passes$|^table")));
     browser.is_quiet().await;
@@ -47,12 +46,12 @@ async fn a_component_is_shown_before_it_is_accepted() {
     for part in ["34 tests", "team-größe", "http://127.0.0.1:8080", "not accepted yet"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(server.client().list("/api/v1/suites").await.is_empty());
+    assert!(server.client().list("/suites").await.is_empty());
     browser.picture("preview").await;
     browser.is_accessible().await;
     browser.click("form[action$='/accept'] button").await;
     browser.until("location.pathname === '/suites/fixtures/outcomes'").await;
-    assert_eq!(server.client().list("/api/v1/suites").await.len(), 1);
+    assert_eq!(server.client().list("/suites").await.len(), 1);
     browser.is_quiet().await;
 }
 
@@ -106,7 +105,7 @@ async fn a_schedule_is_paused_resumed_and_run_by_a_click() {
     let server = hello().await;
     let client = server.client();
     let schedule = json!({"name": "nightly", "suite": "hello", "cron": "0 3 * * *"});
-    client.post("/api/v1/schedules", &schedule).await.expect(StatusCode::CREATED);
+    client.post("/schedules", &schedule).await.expect(StatusCode::CREATED);
     let browser = Browser::start().await;
     browser.open(&format!("{}/schedules", server.url())).await;
     browser.click("tbody a").await;
@@ -119,7 +118,7 @@ async fn a_schedule_is_paused_resumed_and_run_by_a_click() {
     browser.until("document.querySelector('form[action$=\"/pause\"]')").await;
     browser.click("form[action$='/trigger'] button").await;
     browser.until("location.pathname.startsWith('/runs/')").await;
-    let rows = client.list("/api/v1/schedules/nightly/history").await;
+    let rows = client.list("/schedules/nightly/history").await;
     assert_eq!(rows[0]["outcome"], "triggered");
     browser.is_quiet().await;
 }

@@ -392,11 +392,12 @@ pub struct RunBody {
     /// No further round begins so long after the start of the run.
     pub repeat_for_ms: Option<u64>,
     /// No further round begins after one that failed.
+    #[serde(deserialize_with = "or_default")]
     pub repeat_until_failure: bool,
     /// After which causes of a failure a test is tried again: some of `assertion`, `panic`, `trap`, `exit`,
     /// `timeout`, `fuel` and `memory`. Default: after each.
     #[schema(value_type = Vec<String>, example = json!(["timeout"]))]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub retry_on: Vec<Cause>,
     /// How long further attempts and the waits before them may take in sum. A further attempt begins only
     /// if it begins within that.
@@ -405,12 +406,12 @@ pub struct RunBody {
     /// What becomes of a run in which a test passed only when it was tried again, and none failed: `pass`
     /// or `fail`.
     #[schema(value_type = String, required = false, example = "pass")]
-    #[serde(skip_serializing_if = "OnFlaky::is_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "OnFlaky::is_default")]
     pub on_flaky: OnFlaky,
     /// Which class of runs it is of: `low`, `normal` or `high`. Higher ones go first, but none waits for
     /// ever: a run that has waited for `runner.priority_ageing_ms` goes before new ones of the next class.
     #[schema(value_type = String, required = false, example = "normal")]
-    #[serde(skip_serializing_if = "Priority::is_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Priority::is_default")]
     pub priority: Priority,
     /// Suites, as `namespace/name`, that must have passed for the same reference before it begins. What
     /// counts is the newest run of each that was neither cancelled nor cleared.
@@ -425,7 +426,7 @@ pub struct RunBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Whether it cancels the older runs of the suite with the same group that wait or are under way.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "std::ops::Not::not")]
     pub supersede: bool,
     /// The suite's version. Default: the newest upload.
     #[schema(value_type = Option<String>)]
@@ -486,7 +487,7 @@ fn suites<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SuiteId>, D::Error> 
         Text(String),
         Parts(SuiteId),
     }
-    let written = Vec::<Written>::deserialize(from)?.into_iter();
+    let written = or_default::<_, Vec<Written>>(from)?.into_iter();
     let read = written.map(|suite| match suite {
         Written::Text(text) => text.parse().map_err(D::Error::custom),
         Written::Parts(suite) => Ok(suite),
