@@ -34,8 +34,8 @@ use places::{Place, Places};
 /// How long to wait after an accept that failed for want of something, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a request that cannot be read is answered as.
-const STAND_IN: &[u8] = b"UNREADABLE / HTTP/1.1\r\n\r\n";
+/// What a request that cannot be read is answered as: one to a path that no route has.
+const STAND_IN: &[u8] = b"UNREADABLE /unreadable HTTP/1.1\r\n\r\n";
 
 /// The least that hyper buffers of a connection.
 const LEAST_BUFFER_BYTES: usize = 8192;
