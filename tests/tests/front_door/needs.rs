@@ -112,7 +112,7 @@ async fn a_run_waits_no_longer_for_what_it_needs_than_it_may() {
     for (request, words) in [
         (json!({"needs": ["steps"]}), "give the reference"),
         (json!({"needs": ["flaky"], "reference": "v1"}), "itself"),
-        (json!({"needs": ["a/b/c"], "reference": "v1"}), "a/b/c"),
+        (json!({"needs": ["a/b/c"], "reference": "v1"}), "is not a name"),
         (json!({"needs": vec!["steps"; 17], "reference": "v1"}), "16 suites"),
         (json!({"needs": ["steps"], "reference": "v1", "needs_within_ms": 301}), "300"),
     ] {
