@@ -219,8 +219,12 @@ pub(crate) fn send(request: Request) -> Result<Response> {
             body: body.contents().await?.to_vec(),
         })
     };
-    let timer = wstd::time::Timer::after(timeout.into());
-    match wstd::runtime::block_on(async { exchange.timeout(timer.wait()).await }) {
+    // The timer is one of the runtime's, so it is made within.
+    let exchange = async {
+        let timer = wstd::time::Timer::after(timeout.into());
+        exchange.timeout(timer.wait()).await
+    };
+    match wstd::runtime::block_on(exchange) {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(Error::new(format!("{told}: {}", reason(&error)))),
         Err(_) => Err(Error::new(format!("{told}: no answer within {timeout:?}"))),
