@@ -173,7 +173,8 @@ async fn a_superseding_run_holds_across_a_kill() {
     assert_eq!(client.finished(&older).await["status"], "cancelled");
     target.release("blocker");
     for run in [&blocker, &newer] {
-        assert_eq!(client.finished(run).await["status"], "passed");
+        let run = client.finished(run).await;
+        assert_eq!(run["status"], "passed", "{run:#}");
     }
     let location = client.get(&format!("/runs/{newer}")).await;
     assert_eq!(location.status, StatusCode::OK);
