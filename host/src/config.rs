@@ -333,6 +333,10 @@ fn read(
     let text = read_text(path)?;
     let in_file = |error| in_file(path, &text, &error);
     let table: toml::Table = toml::from_str(&text).map_err(in_file)?;
+    if let Some(key) = setting::not_a_table(&table) {
+        let message = "its fields have names: write a table, not a list of values".into();
+        return Err(ConfigError::Value { key, from: Source::File(path.to_owned()), message });
+    }
     let mut config: Config = toml::from_str(&text).map_err(in_file)?;
     let mut sources = BTreeMap::new();
     for setting in settings() {

@@ -16,6 +16,7 @@ use super::request::duration;
 use super::sse::{Parser, ServerSentEvent};
 use super::terminal::safe_line;
 use super::told;
+use crate::compile::{CompileSettings, read_at_most};
 use crate::http::views::RunSummaryView;
 use crate::model::{EventKind, RunEvent, RunId, SuiteId};
 
@@ -467,9 +468,15 @@ fn innermost(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// The bytes of a file that the command line names.
+/// The bytes of a file that the command line names. How large a file may be is for the server to say;
+/// what is no file and need not end is read as far as a server takes it by default.
 pub(crate) fn read_file(path: &std::path::Path) -> Result<Bytes, Failure> {
-    let read = std::fs::read(path).map_err(anyhow::Error::new);
-    read.map(Bytes::from)
-        .map_err(|error| Failure::usage(error.context(format!("read {}", path.display()))))
+    let open = std::fs::File::open(path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+    let read = open.and_then(|(regular, file)| match regular {
+        true => std::fs::read(path).map(Bytes::from),
+        false => read_at_most(file, CompileSettings::default().component_bytes),
+    });
+    read.map_err(|error| {
+        Failure::usage(anyhow::Error::new(error).context(format!("read {}", path.display())))
+    })
 }

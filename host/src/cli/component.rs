@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::exit::Failure;
-use crate::compile::{Compiler, Inspection, Loaded, Upload};
+use crate::compile::{CompileSettings, Compiler, Inspection, Loaded, Upload};
 use crate::config::{Config, Environment};
 use crate::metrics::Metrics;
 use crate::model::{Introduction, LimitsPatch, Name, Protocol};
@@ -36,9 +36,9 @@ impl ProgramArgs {
 }
 
 /// The component in a file that the command line names.
-pub(super) fn open_component(path: &Path) -> Result<Upload, Failure> {
+pub(super) fn open_component(path: &Path, settings: &CompileSettings) -> Result<Upload, Failure> {
     std::fs::File::open(path)
-        .and_then(Upload::open)
+        .and_then(|file| Upload::open(file, settings.component_bytes))
         .with_context(|| format!("read {}", path.display()))
         .map_err(Failure::usage)
 }

@@ -42,8 +42,8 @@ const REACH: [(&str, &str); 8] = [
 
 impl InspectArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
-        let component = open_component(&self.file)?;
         let config = config::load_named(&SettingArgs::default(), &surroundings.environment)?.config;
+        let component = open_component(&self.file, &config.compile)?;
         let cache = Cache::open(&surroundings.environment)?;
         let reader = Reader::new(&config, &cache)?;
         let inspection = reader.inspect(component.clone()).await?;

@@ -89,8 +89,8 @@ impl Trial {
 
 impl TryArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
-        let component = open_component(&self.file)?;
         let config = config::load_named(&SettingArgs::default(), &surroundings.environment)?.config;
+        let component = open_component(&self.file, &config.compile)?;
         let cache = Cache::open(&surroundings.environment)?;
         let policy = self.policy.policy(&surroundings.environment)?;
         let notices = match &self.payload {

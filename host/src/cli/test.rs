@@ -115,7 +115,8 @@ impl TestArgs {
         let cache = Cache::open(&surroundings.environment)?;
         if self.list {
             let introduction = self.program.introduction(&self.file);
-            let (component, request) = (open_component(&self.file)?, self.request.request());
+            let component = open_component(&self.file, &config.compile)?;
+            let request = self.request.request();
             list::show(&config, &cache, component, &introduction, request, self.output).await?;
             return Ok(Exit::Passed);
         }
@@ -148,7 +149,7 @@ impl TestArgs {
 
 impl Session<'_> {
     async fn once(&self, mut interrupts: Interrupts) -> Result<Exit, Failure> {
-        let component = open_component(&self.args.file)?;
+        let component = open_component(&self.args.file, &self.config.compile)?;
         let never = std::pin::pin!(std::future::pending());
         match self.run(component, &mut interrupts, never).await? {
             Some(ended) => self.keep(&ended),
@@ -162,7 +163,7 @@ impl Session<'_> {
         if most == Some(0) {
             return Err(Failure::told(Exit::Usage, "--repeat is 0: say at least 1"));
         }
-        let component = open_component(&self.args.file)?;
+        let component = open_component(&self.args.file, &self.config.compile)?;
         for number in 1_u64.. {
             let all = most.map(|most| format!(" of {most}")).unwrap_or_default();
             self.say("Run", &format!("{number}{all}"))?;

@@ -45,7 +45,7 @@ pub use error::{Bound, CompileError, Rejection};
 pub use order::Kind;
 pub use settings::{CompileSettings, Structure};
 pub(crate) use symbols::{LeftOut, Symbol, Symbols, readable};
-pub use upload::Upload;
+pub use upload::{Upload, read_at_most};
 pub use worker::worker_main;
 
 use crate::metrics::Metrics;

@@ -1,7 +1,7 @@
 //! The bytes of a component, or the file that has them.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -30,14 +30,13 @@ impl From<Bytes> for Upload {
 }
 
 impl Upload {
-    /// What is in a file from its start. What is no regular file, such as a pipe, is read here.
-    pub fn open(mut file: File) -> io::Result<Self> {
+    /// What is in a file from its start. What is no regular file, such as a pipe, is read here, and may
+    /// hold so many bytes at most.
+    pub fn open(file: File, most: u64) -> io::Result<Self> {
         if file.metadata()?.is_file() {
             return Ok(Self(Source::File(Arc::new(file))));
         }
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut file, &mut bytes)?;
-        Ok(Bytes::from(bytes).into())
+        Ok(read_at_most(file, most)?.into())
     }
 
     /// How many bytes there are.
@@ -104,6 +103,25 @@ impl Upload {
     }
 }
 
+/// All that can be read, of something that need not end.
+///
+/// # Errors
+///
+/// There are more than so many bytes, or reading fails.
+pub fn read_at_most(from: impl io::Read, most: u64) -> io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!(
+                "it has more than {most} bytes (compile.component_bytes), and is no regular file"
+            ),
+        ));
+    }
+    Ok(bytes.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -115,7 +133,7 @@ mod tests {
         let bytes: Vec<_> = (0..CHUNK_BYTES * 2 + 7).map(|at| (at % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
-        let (file, bytes) = (Upload::open(file).unwrap(), Upload::from(Bytes::from(bytes)));
+        let (file, bytes) = (Upload::open(file, 0).unwrap(), Upload::from(Bytes::from(bytes)));
         assert!(matches!(file.0, Source::File(_)));
         assert_eq!(file.size().unwrap(), bytes.size().unwrap());
         assert_eq!(file.hash().unwrap(), bytes.hash().unwrap());
@@ -130,7 +148,14 @@ mod tests {
         let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(b"component").unwrap();
         drop(writer);
-        let pipe = Upload::open(std::os::fd::OwnedFd::from(reader).into()).unwrap();
+        let pipe = Upload::open(std::os::fd::OwnedFd::from(reader).into(), 9).unwrap();
         assert_eq!(pipe.bytes().unwrap(), "component");
+    }
+
+    #[test]
+    fn what_never_ends_is_not_read_for_ever() {
+        let error = Upload::open(File::open("/dev/zero").unwrap(), 1 << 20).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert!(error.to_string().contains("compile.component_bytes"), "{error}");
     }
 }

@@ -96,6 +96,27 @@ impl Setting {
     }
 }
 
+/// What must be a table of a file and is none: a list would be read as its fields in their order.
+pub(super) fn not_a_table(file: &toml::Table) -> Option<String> {
+    for setting in settings() {
+        let mut table = file;
+        for (dot, _) in setting.key.match_indices('.') {
+            let key = &setting.key[..dot];
+            let name = key.rsplit_once('.').map_or(key, |(_, name)| name);
+            match table.get(name) {
+                None => break,
+                Some(toml::Value::Table(inner)) => table = inner,
+                Some(_) => return Some(key.to_owned()),
+            }
+        }
+    }
+    let lists = file.iter().filter_map(|(key, value)| Some((key, value.as_array()?)));
+    lists
+        .flat_map(|(key, list)| list.iter().map(move |entry| (key, entry)))
+        .find(|(_, entry)| entry.is_array())
+        .map(|(key, _)| key.clone())
+}
+
 /// The configuration as a tree, without suites, schedules and triggers.
 pub(super) fn tree(config: &Config) -> Value {
     serde_json::to_value(config).expect("settings are plain data with text as keys")

@@ -53,6 +53,19 @@ fn flags_go_before_the_environment_before_the_file_before_the_default() {
 }
 
 #[test]
+fn a_list_does_not_stand_for_named_fields() {
+    for (text, key) in [
+        ("runner = [1, 2]\n", "runner"),
+        ("[sandbox]\nlimits = [1, 2]\n", "sandbox.limits"),
+        ("suites = [[\"hello.wasm\"]]\n", "suites"),
+    ] {
+        let told = load_file(text, &Environment::default()).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("use the setting {key} from ")), "{told}");
+        assert!(told.contains("write a table"), "{told}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     let told = message("listen = \"127.0.0.1:0\"\n[sandbox.limits]\nmemry_bytes = 1\n");
     assert!(told.starts_with(", line 3: memry_bytes: unknown field `memry_bytes`"), "{told}");

@@ -151,7 +151,8 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// How long it took, from its start: the wait for a free slot does not count.
     pub duration_ms: u64,
-    /// Instructions used, in wasmtime's units of fuel; none when the suite runs unmetered.
+    /// Instructions used, in wasmtime's units of fuel; none when the suite runs unmetered, and when the
+    /// attempt was cut off at its deadline or cancelled, since what it had used then is not known.
     pub fuel_used: Option<u64>,
     /// The most linear memory that all its instances had at one time.
     pub memory_peak_bytes: u64,

@@ -165,6 +165,14 @@ pub(super) async fn execute(host: &Host, prepared: &Prepared, terms: Terms) -> E
     }
 
     let ended = Instant::now();
+    // A guest that is cut off in the midst of its code has not written down what it used since it last
+    // called anything: compiled code counts in a register.
+    let counted = match &ending {
+        Ending::Returned(_) => true,
+        Ending::Failed(error) => !error.is::<DeadlinePassed>(),
+        Ending::TimedOut | Ending::Cancelled => false,
+    };
+    let fuel = fuel.filter(|_| counted);
     let fuel_used = fuel.map(|fuel| fuel - store.get_fuel().unwrap_or(0).min(fuel));
     let state = store.into_data();
     let (memory_limit, memory_peak) =

@@ -807,7 +807,7 @@ typedef struct {
 // One test.
 typedef struct exports_handoff_suite_tests_test_case_t {
   // Its name: unique in the suite, and its identity over time. Not empty, at most 512 bytes, no
-  // control characters.
+  // control characters, and neither `.` nor `..`.
   c_sdk_string_t   name;
   // What it checks, in Markdown.
   c_sdk_option_string_t   description;

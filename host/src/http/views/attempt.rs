@@ -36,7 +36,8 @@ pub struct AttemptView {
     pub started_at: Timestamp,
     /// How long it took.
     pub duration_ms: u64,
-    /// Instructions used, in units that do not depend on the machine; null if the suite runs unmetered.
+    /// Instructions used, in units that do not depend on the machine; null if the suite runs unmetered,
+    /// and if the attempt was cut off at its deadline or cancelled: what it had used then is not known.
     pub fuel_used: Option<u64>,
     /// The most memory that it had at one time.
     pub memory_peak_bytes: u64,

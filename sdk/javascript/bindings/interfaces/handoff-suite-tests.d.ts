@@ -29,7 +29,7 @@ declare module 'handoff:suite/tests@0.1.0' {
   export interface TestCase {
     /**
      * Its name: unique in the suite, and its identity over time. Not empty, at most 512 bytes, no
-     * control characters.
+     * control characters, and neither `.` nor `..`.
      */
     name: string,
     /**

@@ -27,7 +27,7 @@ type Outcome = handoff_suite_vocabulary.Outcome
 // One test.
 type TestCase struct {
 	// Its name: unique in the suite, and its identity over time. Not empty, at most 512 bytes, no
-	// control characters.
+	// control characters, and neither `.` nor `..`.
 	Name string
 	// What it checks, in Markdown.
 	Description witTypes.Option[string]
