@@ -39,11 +39,6 @@ pub(crate) struct Metering {
     pub(crate) epochs: bool,
 }
 
-impl Metering {
-    /// As the server does by default.
-    pub(crate) const FULL: Self = Self { fuel: true, epochs: true };
-}
-
 pub(crate) struct State {
     wasi: WasiCtx,
     table: ResourceTable,
@@ -58,14 +53,14 @@ impl WasiView for State {
 }
 
 impl Bare {
-    /// The engine that the server would use.
+    /// The engine that the server would use for a suite that is metered.
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self::on(Engines::new(&SandboxSettings::default())?.metered().clone()))
+        Ok(Self::on(&Engines::new(&SandboxSettings::default())?, true))
     }
 
-    /// An engine of the server that counts fuel.
-    pub(crate) fn on(engine: Engine) -> Self {
-        Self::with(engine, Metering::FULL)
+    /// An engine of the server.
+    pub(crate) fn on(engines: &Engines, metered: bool) -> Self {
+        Self::with(engines.get(metered).clone(), Metering { fuel: metered, epochs: true })
     }
 
     /// An engine like the server's own, but for what it does beside the work. It has no pools.
@@ -148,9 +143,10 @@ impl Bare {
         for _ in 0..rounds {
             let all = (0..count).map(|_| {
                 let (pre, limits) = (pre.clone(), self.limits.clone());
+                let metering = self.metering;
                 runtime.spawn(async move {
                     let deadline = Instant::now() + timeout;
-                    let terms = Terms { limits: &limits, metering: Metering::FULL, params: &[] };
+                    let terms = Terms { limits: &limits, metering, params: &[] };
                     let ended = attempt(&pre, &terms, "spin 00", Some(deadline)).await;
                     ensure!(ended.is_err(), "it ended by itself");
                     Ok(deadline.elapsed())

@@ -45,7 +45,7 @@ pub(super) async fn measure(suite: &Suite<'_>) -> Result<Vec<String>> {
     load(&first, suite).await?;
     let again = begin.elapsed();
 
-    let bare = Bare::on(engines.metered().clone());
+    let bare = Bare::on(&engines, suite.metered);
     let (mut loads, mut firsts, mut seconds, mut instances) = (vec![], vec![], vec![], vec![]);
     for _ in 0..suite.setup.rounds.max(5) {
         // Nothing is loaded in it, as after a restart.
@@ -90,7 +90,7 @@ fn compiler(exe: &Path, cache: &Path, engines: &Engines) -> Result<Compiler> {
 async fn load(compiler: &Compiler, suite: &Suite<'_>) -> Result<Loaded> {
     let inspection = compiler.inspect(suite.component.clone()).await?;
     let bytes = std::future::ready(Ok(suite.component.clone()));
-    Ok(compiler.load(inspection.digest, true, bytes).await?)
+    Ok(compiler.load(inspection.digest, suite.metered, bytes).await?)
 }
 
 fn largest(cache: &Path) -> Result<(std::path::PathBuf, u64)> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
+use handoff::wasm::SandboxSettings;
 
 use crate::Setup;
 use crate::figures::ms;
@@ -31,16 +32,21 @@ struct Suite<'a> {
     /// The name of its component among the guests.
     name: String,
     component: Bytes,
+    /// Whether the server counts its fuel by default.
+    metered: bool,
 }
 
 /// Prints the cost of each language as Markdown.
 pub(crate) async fn cost(setup: &Setup) -> Result<()> {
     let mut suites = Vec::new();
+    let unmetered = SandboxSettings::default().unmetered_languages;
     for (language, aim) in LANGUAGES {
         let name = format!("{language}-conformance");
         match std::fs::read(setup.guests.join(&name).with_extension("wasm")) {
             Ok(component) => {
-                suites.push((Suite { setup, language, name, component: component.into() }, aim));
+                let component = component.into();
+                let metered = !unmetered.iter().any(|name| name.eq_ignore_ascii_case(language));
+                suites.push((Suite { setup, language, name, component, metered }, aim));
             }
             Err(_) => println!("NOT MEASURED: {language}, which `cargo xtask sdks` did not build"),
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::{join, join_all};
+use handoff::wasm::{Engines, SandboxSettings};
 use serde_json::{Value, json};
 
 use super::loading::in_words;
@@ -142,10 +143,10 @@ pub(super) async fn attempts(suite: &Suite<'_>) -> Result<Vec<String>> {
         rates.push(f64::from(MANY * repeat) / ended.took.as_secs_f64());
     }
     let rate = best(rates);
-    let (component, rounds) = (suite.component.clone(), setup.rounds);
+    let (component, metered, rounds) = (suite.component.clone(), suite.metered, setup.rounds);
     let threads = u32::try_from(setup.cores)?;
     let bare = tokio::task::spawn_blocking(move || {
-        let bare = Bare::new()?;
+        let bare = Bare::on(&Engines::new(&SandboxSettings::default())?, metered);
         let pre = bare.link(&bare.compile(&component)?)?;
         bare.rate(&pre, "many_000", threads, 500, rounds)
     });

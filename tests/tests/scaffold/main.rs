@@ -16,7 +16,8 @@ use tokio::process::Command;
 /// How long a build may take whose dependencies are fetched and built from nothing.
 const BUILD: Duration = Duration::from_secs(600);
 
-const NAME: &str = "my-suite";
+/// What the SDKs' READMEs call it.
+const NAME: &str = "shop-checks";
 
 #[tokio::test]
 async fn a_new_suite_in_c_builds_and_runs() {
@@ -48,13 +49,28 @@ async fn builds_and_runs(language: &str) {
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    let sdk = sdk(language);
-    let new = ["new", NAME, "--lang", language, "--sdk", sdk.to_str().unwrap()];
-    Handoff::new(&new).directory(home.path()).run().await.expect(0);
     let suite = home.path().join(NAME);
-    let commands = documented_commands(&suite);
+    let documented = commands(&sdk_sources(language).join("README.md"));
+    // Packages come from where they are published; here they are those of this checkout.
+    let sdk = format!(" --sdk '{}' && cd ", sdk(language).display());
+    let mut commands: Vec<_> =
+        documented.iter().map(|line| line.replace(" && cd ", &sdk)).collect();
+    if language == "rust" {
+        // The versions that this repository has been tested with, and what was built before.
+        let built = target_directory().join("scaffold");
+        std::fs::create_dir_all(&built).unwrap();
+        let lock = sdk_sources(language).join("../../Cargo.lock");
+        let new = commands.iter().position(|line| line.starts_with("handoff new")).unwrap();
+        let prepared =
+            format!("cp '{}' Cargo.lock; ln -s '{}' target", lock.display(), built.display());
+        commands.insert(new + 1, prepared);
+    }
     let told = run(language, &suite, &commands).await;
-    assert!(told.contains("counts") && told.contains("1 passed"), "{told}");
+    let own = self::commands(&suite.join("README.md"));
+    let rest: Vec<_> = documented.iter().filter(|line| !line.starts_with("handoff new")).collect();
+    assert_eq!(own.iter().collect::<Vec<_>>(), rest, "the suite's own README tells the same");
+    // Names of tests in Go begin with an upper-case letter.
+    assert!(told.to_lowercase().contains("counts") && told.contains("1 passed"), "{told}");
 
     let component = commands.iter().find_map(|line| line.strip_prefix("handoff test ")).unwrap();
     let target = Target::start().await;
@@ -72,23 +88,29 @@ fn sdk(language: &str) -> PathBuf {
     match language {
         // As its build leaves it: npm takes a package as it lies there.
         "javascript" => target_directory().join("tools/javascript/sdk"),
-        _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk").join(language),
+        _ => sdk_sources(language),
     }
 }
 
-/// The first commands of the suite's README, from building it to running it.
-fn documented_commands(suite: &Path) -> Vec<String> {
-    let readme = std::fs::read_to_string(suite.join("README.md")).unwrap();
-    let (_, after) = readme.split_once("```sh\n").unwrap();
-    let (commands, _) = after.split_once("```").unwrap();
-    // The target was added when the guests were built, by whatever means this toolchain has.
-    commands.lines().filter(|line| !line.starts_with("rustup")).map(str::to_owned).collect()
+fn sdk_sources(language: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("sdk").join(language)
 }
 
-/// Runs commands in a shell, as somebody does who has the language's tools, and gives what they wrote.
+/// The first commands of a README, from building a suite to running it, without their comments.
+fn commands(readme: &Path) -> Vec<String> {
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, after) = readme.split_once("```sh\n").unwrap();
+    let (commands, _) = after.split_once("```").unwrap();
+    let commands = commands.lines().map(|line| line.split(" #").next().unwrap().trim_end());
+    // The target was added when the guests were built, by whatever means this toolchain has.
+    commands.filter(|line| !line.starts_with("rustup")).map(str::to_owned).collect()
+}
+
+/// Runs commands that make a suite and build it, in a shell, as somebody does who has the language's
+/// tools, and gives what they wrote.
 async fn run(language: &str, suite: &Path, commands: &[String]) -> String {
     let mut shell = Command::new("sh");
-    shell.args(["-euc", &commands.join("\n")]).current_dir(suite);
+    shell.args(["-euc", &commands.join("\n")]).current_dir(suite.parent().unwrap());
     shell.stdin(Stdio::null()).kill_on_drop(true);
     // What cargo has set for this test is not meant for other builds.
     for (name, _) in std::env::vars_os() {
@@ -109,14 +131,6 @@ async fn run(language: &str, suite: &Path, commands: &[String]) -> String {
         }
         "javascript" => {
             shell.env("npm_config_prefer_offline", "true").env("npm_config_audit", "false");
-        }
-        "rust" => {
-            // The versions that this repository has been tested with, and what was built before.
-            let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
-            std::fs::copy(lock, suite.join("Cargo.lock")).unwrap();
-            let built = target_directory().join("scaffold");
-            std::fs::create_dir_all(&built).unwrap();
-            std::os::unix::fs::symlink(built, suite.join("target")).unwrap();
         }
         _ => {}
     }
