@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::Compiler;
-use crate::config::{Config, DeclaredSuite};
+use crate::config::{Config, DeclaredSuite, Invalid};
 use crate::metrics::Metrics;
-use crate::model::{Introduction, Name, Step};
+use crate::model::{Introduction, Limit, Name, Policy, Step};
 use crate::plugins::{self, Plugins};
 use crate::retention::Retention;
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
@@ -216,6 +216,15 @@ impl App {
         self.runner.grant(&version.suite, &suite.policy).await?;
         tracing::info!(suite = %version.suite, version = %version.digest, new, "loaded a declared suite");
         Ok(())
+    }
+
+    /// Whether a suite may be granted that. What it hits of a bound is counted.
+    pub fn check_policy(&self, policy: &Policy) -> Result<(), Invalid> {
+        let limits = self.config.sandbox.limits.patched(&policy.limits);
+        if policy.args_bytes() > limits.args_bytes {
+            self.metrics.limit_hit(Limit::ArgsBytes);
+        }
+        self.config.validate_policy(policy)
     }
 
     /// Stops taking runs and lets attempts under way end. Everything else goes on meanwhile.

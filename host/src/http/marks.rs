@@ -11,6 +11,7 @@ use super::extract::{Path, Received};
 use super::suites::newest;
 use super::views::{LastRunView, List, MarkBody, MarkedView};
 use crate::model::{Mark, Marks, Name, RunSummary, SuiteId};
+use crate::runner::MarkError;
 use crate::storage::{Page, RunQuery, Storage, StorageError};
 
 /// How many runs are looked through for the last one of the marked tests.
@@ -69,21 +70,8 @@ pub(super) async fn put(
     body: Received,
 ) -> Result<Json<MarkedView>, ApiError> {
     let (suite, test) = path.parts();
-    let version = newest(&api, &suite).await?;
-    if !version.description.tests.iter().any(|known| known.name == test) {
-        let told = format!("the newest version of the suite {suite} has no test {test:?}");
-        return Err(ApiError::not_found(told));
-    }
     let mark = body.json::<MarkBody>()?.into_mark(Timestamp::now()).map_err(ApiError::invalid)?;
-    let bounds = &api.app.config.runner.bounds;
-    let texts = [("reason", mark.reason.as_str()), ("by", mark.by.as_deref().unwrap_or_default())];
-    for (field, text) in texts {
-        bounds.check_text(field, text).map_err(|error| {
-            error.bound().into_iter().for_each(|bound| api.app.metrics.server_limit_hit(bound));
-            ApiError::invalid(error)
-        })?;
-    }
-    api.app.storage.mark(&suite, test.clone(), Some(mark.clone())).await?;
+    api.app.runner.mark(&suite, &test, mark.clone()).await?;
     Ok(Json(MarkedView::of(&test, &mark, None, mark.since)))
 }
 
@@ -101,10 +89,18 @@ pub(super) async fn delete(
     Path(path): Path<TestPath>,
 ) -> Result<StatusCode, ApiError> {
     let (suite, test) = path.parts();
-    match api.app.storage.mark(&suite, test.clone(), None).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => {
-            Err(ApiError::not_found(format!("nothing is said of the test {test:?} of {suite}")))
+    api.app.runner.unmark(&suite, &test).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<MarkError> for ApiError {
+    fn from(error: MarkError) -> Self {
+        match error {
+            MarkError::NoSuite(_) | MarkError::NoTest(..) | MarkError::NotMarked(..) => {
+                Self::not_found(error)
+            }
+            MarkError::Text(error) => Self::invalid(error),
+            MarkError::Storage(error) => error.into(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::error::{ApiError, Problem};
 use super::extract::{Path, Received};
 use super::suites::newest;
 use super::views::PolicyView;
-use crate::model::{Limit, Policy, SuiteId};
+use crate::model::{Policy, SuiteId};
 
 /// Read what a suite is granted. Secrets are shown as null.
 #[utoipa::path(
@@ -53,11 +53,7 @@ pub(super) async fn replace(
                 "the secret {name:?} has no stored value that null could keep: send its value"
             ))
         })?;
-        let limits = api.app.config.sandbox.limits.patched(&policy.limits);
-        if policy.args_bytes() > limits.args_bytes {
-            api.app.metrics.limit_hit(Limit::ArgsBytes);
-        }
-        api.app.config.validate_policy(&policy).map_err(ApiError::invalid)?;
+        api.app.check_policy(&policy).map_err(ApiError::invalid)?;
         // Somebody else was first: a null keeps what they have stored, not what was there before.
         if api.app.storage.replace_policy(&suite, before, &policy).await? {
             return Ok(Json((&policy).into()));

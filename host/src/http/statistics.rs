@@ -14,8 +14,9 @@ use super::extract::{Path, Query, Received, page};
 use super::idempotency::Idempotency;
 use super::runs::{as_queued, location};
 use super::views::{FailureGroupView, List, RunView, StandingView, StatisticsView};
-use crate::model::{Digest, Name, Run, RunRequest, SuiteId};
-use crate::statistics::{Series, State as Standing, Window, report};
+use crate::model::{Digest, Name, SuiteId};
+use crate::runner::{ConfirmError, ConfirmOrder};
+use crate::statistics::{State as Standing, Window, report};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -261,36 +262,19 @@ pub(super) async fn confirm(
     let key = key.over(&body.bytes);
     drop(body);
     let suite = SuiteId { namespace, name };
-    let (of, named) = (suite.clone(), test.clone());
-    let series = api.ask(move |storage| storage.series(&of, &named)).await?;
-    let series = series.ok_or_else(|| no_results(&suite, &test))?;
-    let more = series.confirmation().more;
-    if more == 0 {
-        let detail =
-            format!("no more runs of {test:?} are needed: as far as is known it is mended");
-        return Err(ApiError::new(Kind::Conflict, detail));
-    }
-    let RunRequest { reference, params, .. } = last_request(&api, &series).await?;
-    let request = RunRequest {
-        version: asked.version,
-        reference: asked.reference.or(reference),
-        initiated_by: asked.initiated_by,
-        params,
-        filter: Some(format!("^{}$", regex::escape(&test))),
-        max_attempts: Some(1),
-        repeat: Some(u32::try_from(more).unwrap_or(u32::MAX)),
-        ..RunRequest::default()
-    };
-    let run = api.app.runner.submit(suite, request, key).await?;
+    let ConfirmBody { version, reference, initiated_by } = asked;
+    let order = ConfirmOrder { version, reference, initiated_by };
+    let run = api.app.runner.confirm(suite, &test, order, key).await?;
     let view = RunView::from(&as_queued(&api, run).await?);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location(run))], Json(view)).into_response())
 }
 
-/// What the run of the last result was asked for; nothing if it is gone.
-async fn last_request(api: &Api, series: &Series) -> Result<RunRequest, ApiError> {
-    let Some(last) = &series.last else { return Ok(RunRequest::default()) };
-    let (run, reference) = (last.run, last.reference.clone());
-    let first = api.ask(move |storage| storage.events(run, 0, 1)).await?;
-    let request = Run::fold(&first).map(|run| run.spec.request);
-    Ok(request.unwrap_or(RunRequest { reference, ..RunRequest::default() }))
+impl From<ConfirmError> for ApiError {
+    fn from(error: ConfirmError) -> Self {
+        match error {
+            ConfirmError::NoResult(..) => Self::not_found(error),
+            ConfirmError::Confirmed(_) => Self::new(Kind::Conflict, error),
+            ConfirmError::Submit(error) => error.into(),
+        }
+    }
 }

@@ -70,6 +70,25 @@ pub struct Mark {
 pub type Marks = BTreeMap<String, Mark>;
 
 impl Mark {
+    /// What is said from `now` on; the error says why it cannot be.
+    pub fn from_now(
+        kind: MarkKind,
+        reason: String,
+        by: Option<String>,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Self, String> {
+        if reason.trim().is_empty() {
+            return Err(
+                "the reason is missing: say why, for whoever looks at the test later".into()
+            );
+        }
+        match until {
+            Some(until) if until <= now => Err(format!("until is {until}, which has passed")),
+            _ => Ok(Self { kind, reason, by, since: now, until }),
+        }
+    }
+
     /// Whether it holds for a run that is accepted at this time.
     pub fn holds_at(&self, at: Timestamp) -> bool {
         self.until.is_none_or(|until| at < until)

@@ -8,12 +8,14 @@
 
 mod cancel;
 mod clear;
+mod confirm;
 mod dispatcher;
 mod executor;
 mod facts;
 mod fixtures;
 mod headless;
 mod hub;
+mod marks;
 mod needs;
 mod queue;
 mod roster;
@@ -30,9 +32,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use self::clear::{ClearAnswer, ClearOrder};
+pub use self::confirm::{ConfirmError, ConfirmOrder};
 pub use self::fixtures::PutFixturesError;
 pub use self::headless::{HeadlessError, HeadlessOrder, headless};
 pub use self::hub::{Hub, LiveLine};
+pub use self::marks::MarkError;
 pub use self::queue::{Standing, WaitsFor};
 pub use self::upload::UploadError;
 pub use crate::wasm::{ArchiveError, DescribeError, FixturesError};

@@ -30,15 +30,7 @@ impl MarkBody {
     /// What is said from `now` on; the error says why it cannot be.
     pub fn into_mark(self, now: Timestamp) -> Result<Mark, String> {
         let Self { kind, reason, by, until } = self;
-        if reason.trim().is_empty() {
-            return Err(
-                "the reason is missing: say why, for whoever looks at the test later".into()
-            );
-        }
-        match until {
-            Some(until) if until <= now => Err(format!("until is {until}, which has passed")),
-            _ => Ok(Mark { kind, reason, by, since: now, until }),
-        }
+        Mark::from_now(kind, reason, by, until, now)
     }
 }
 
