@@ -346,6 +346,7 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Missing(detail) => Self::not_found(detail),
             Refusal::Malformed(detail) => Self::malformed(detail),
+            Refusal::Invalid(detail) => Self::invalid(detail),
             Refusal::Token => Self::new(
                 Kind::Forbidden,
                 "this form is of a page that your browser was not given, or no longer has the cookie \
@@ -359,6 +360,11 @@ impl From<Refusal> for ApiError {
             Refusal::Control(error) => error.into(),
             Refusal::Upload(error) => error.into(),
             Refusal::Schedule(error) => error.into(),
+            Refusal::Plugin(error) => error.into(),
+            Refusal::Trigger(error) => error.into(),
+            Refusal::Pin(error) => error.into(),
+            Refusal::Mark(error) => error.into(),
+            Refusal::Confirm(error) => error.into(),
             Refusal::Storage(error) => error.into(),
             Refusal::Internal(cause) => Self::internal(cause),
         }

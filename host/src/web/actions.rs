@@ -1,4 +1,4 @@
-//! What a page can change about runs: start, cancel, retry, run again. Each is a form of a page of ours, and
+//! What a page can change about runs: start, cancel, retry, run again, clear, pin. Each is a form of a page of ours, and
 //! goes the way that the API's requests go.
 
 use std::collections::BTreeMap;
@@ -6,14 +6,16 @@ use std::fmt::Write as _;
 
 use axum::extract::State;
 use axum::response::Redirect;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::visitor::Form;
 use super::{Path, Refusal, Web};
-use crate::model::{Run, RunId, RunRequest, SuiteId, Tags};
+use crate::model::{Pin, Run, RunId, RunRequest, SuiteId, Tags};
+use crate::runner::{ClearOrder, ConfirmOrder};
 
 /// Who asks, as runs that a page started say.
-const BY: &str = "the web page";
+pub(super) const BY: &str = "the web page";
 
 /// The form that starts a run. Everything comes as text.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -142,6 +144,82 @@ pub(super) async fn again(
     };
     let id = web.app.runner.submit(spec.suite, request, None).await?;
     Ok(to(id))
+}
+
+/// What is to count no more, and why.
+#[derive(Deserialize)]
+pub(super) struct ClearForm {
+    test: Option<String>,
+    round: Option<String>,
+    attempt: Option<String>,
+    #[serde(default)]
+    reason: String,
+    /// Whether to run it again.
+    again: Option<String>,
+}
+
+/// Takes a run that has ended, a test of it or an attempt out of the statistics.
+pub(super) async fn clear(
+    State(web): State<Web>,
+    Path(id): Path<RunId>,
+    Form(form): Form<ClearForm>,
+) -> Result<Redirect, Refusal> {
+    let attempt = number("attempt", &form.attempt).map_err(Refusal::Malformed)?;
+    let round = number("round", &form.round).map_err(Refusal::Malformed)?;
+    let order = ClearOrder {
+        test: form.test,
+        attempt: attempt.map(|attempt| (round.unwrap_or(1), attempt)),
+        reason: form.reason,
+        by: Some(BY.into()),
+        again: form.again.is_some(),
+    };
+    Ok(to(web.app.runner.clear(id, order, None).await?.run))
+}
+
+/// Why, if somebody says.
+#[derive(Deserialize)]
+pub(super) struct Why {
+    pub(super) reason: Option<String>,
+}
+
+/// Keeps a run whatever its age.
+pub(super) async fn pin(
+    State(web): State<Web>,
+    Path(id): Path<RunId>,
+    Form(Why { reason }): Form<Why>,
+) -> Result<Redirect, Refusal> {
+    let bounds = &web.app.config.runner.bounds;
+    let checked = reason.as_ref().map_or(Ok(()), |why| bounds.check_text("reason", why));
+    checked.map_err(|error| Refusal::Invalid(error.to_string()))?;
+    let pin = Pin { at: Timestamp::now(), by: Some(BY.into()), reason };
+    web.app.retention.pin(id, Some(pin)).await?;
+    Ok(to(id))
+}
+
+/// Lets a run be forgotten in its time again.
+pub(super) async fn unpin(
+    State(web): State<Web>,
+    Path(id): Path<RunId>,
+    Form(Nothing {}): Form<Nothing>,
+) -> Result<Redirect, Refusal> {
+    web.app.retention.pin(id, None).await?;
+    Ok(to(id))
+}
+
+/// Which test is to be confirmed.
+#[derive(Deserialize)]
+pub(super) struct Confirm {
+    test: String,
+}
+
+/// Starts as many rounds of a test as it takes to be sure that it is mended.
+pub(super) async fn confirm(
+    State(web): State<Web>,
+    Path(suite): Path<SuiteId>,
+    Form(Confirm { test }): Form<Confirm>,
+) -> Result<Redirect, Refusal> {
+    let order = ConfirmOrder { initiated_by: Some(BY.into()), ..ConfirmOrder::default() };
+    Ok(to(web.app.runner.confirm(suite, &test, order, None).await?))
 }
 
 /// The run as one would ask for it on the command line.

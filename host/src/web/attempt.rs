@@ -152,6 +152,11 @@ impl Request {
     }
 }
 
+/// Requests, as many as are listed.
+pub(super) fn requests(exchanges: &[Exchange], trace_url: &Option<String>) -> Vec<Request> {
+    exchanges.iter().take(LISTED).map(|exchange| Request::of(exchange, trace_url)).collect()
+}
+
 /// A part that the test told of.
 struct PartLine {
     name: Html,
@@ -183,6 +188,8 @@ struct Shown {
     files: Vec<File>,
     log: Log,
     log_url: String,
+    /// Why it counts in no statistics, if somebody took it out.
+    cleared: Option<Html>,
 }
 
 /// An attempt that is not shown whole.
@@ -208,6 +215,9 @@ struct AttemptPage<'a> {
     reason: Html,
     shown: Vec<Shown>,
     briefs: Vec<Brief>,
+    /// The test's own name, for forms; none for a stage.
+    raw: Option<String>,
+    mark: Option<Html>,
     is_live: bool,
     last_seq: u64,
 }
@@ -273,6 +283,13 @@ async fn read(
     for attempt in &mut shown {
         super::artifacts::read_texts(&web, &mut attempt.files).await?;
     }
+    let raw = match &stage {
+        Stage::Test(name) => Some(name.clone()),
+        Stage::Setup | Stage::Teardown => None,
+    };
+    let test = raw.as_deref().and_then(|name| run.test(name));
+    tell_of_clearing(&mut shown, test);
+    let mark = test.and_then(|test| test.mark.as_ref()).map(|mark| text::guest(&mark.in_words()));
     let (look, soft, reason) = match &stage {
         Stage::Test(name) => {
             let test = run.test(name).ok_or_else(|| {
@@ -310,10 +327,20 @@ async fn read(
         reason,
         shown,
         briefs,
+        mark,
+        raw,
         is_live: !run.status.is_terminal(),
         last_seq: run.last_seq,
     };
     page::answer(&page, &content)
+}
+
+/// Tells why attempts count in no statistics, those that somebody took out.
+fn tell_of_clearing(shown: &mut [Shown], test: Option<&crate::model::Test>) {
+    for attempt in shown {
+        let why = test.and_then(|test| test.attempts.clearing(attempt.round, attempt.number));
+        attempt.cleared = why.map(|why| text::guest(&text::start(&why.reason, 400)));
+    }
 }
 
 /// The attempts that are shown whole, the last first, and the others.
@@ -364,7 +391,6 @@ impl Shown {
             let place = frame.location.as_ref().map(|at| format!("  {}:{}", at.file, at.line));
             text::guest(&format!("{}{}", frame.function, place.unwrap_or_default()))
         });
-        let requests = detail.exchanges.iter().take(LISTED);
         let values = detail.values.iter().take(LISTED).map(|value| Fact {
             name: text::guest(&value.name),
             value: match value.secret {
@@ -387,13 +413,14 @@ impl Shown {
             limits: attempt.limits_hit.iter().map(|limit| limit.as_str()).collect(),
             further: further.collect(),
             backtrace: frames.collect(),
-            requests: requests.map(|exchange| Request::of(exchange, trace_url)).collect(),
+            requests: requests(&detail.exchanges, trace_url),
             parts: detail.sub_results.iter().take(LISTED).map(PartLine::of).collect(),
             values: values.collect(),
             bars: waterfall::of_attempt(&attempt, &detail),
             files,
             log: logs::tail(&detail, LINES),
             log_url: log_url(run, stage, &attempt),
+            cleared: None,
         })
     }
 }

@@ -7,7 +7,7 @@ use super::rows::Row;
 use super::run::test_path;
 use super::show::{self, Look};
 use super::text::{self, Html};
-use crate::model::{RunId, SuiteId};
+use crate::model::{Marks, RunId, SuiteId};
 
 /// How many runs a grid has, and how many tests on one page.
 pub(super) const RUNS: usize = 30;
@@ -30,11 +30,14 @@ pub(super) struct Column {
     pub(super) look: Look,
     /// What hovering tells.
     pub(super) title: String,
+    pub(super) is_cleared: bool,
 }
 
 /// A test.
 pub(super) struct Line {
     pub(super) name: Html,
+    /// What is said of it: that it is muted, for example.
+    pub(super) mark: Option<&'static str>,
     pub(super) path: String,
     pub(super) cells: Vec<Option<Cell>>,
 }
@@ -44,6 +47,7 @@ pub(super) struct Cell {
     pub(super) look: Look,
     pub(super) path: String,
     pub(super) title: String,
+    pub(super) is_cleared: bool,
 }
 
 impl Grid {
@@ -53,6 +57,7 @@ impl Grid {
         suite: &SuiteId,
         rows: &[Arc<Row>],
         declared: &[String],
+        marks: &Marks,
         failures_only: bool,
         page: usize,
     ) -> Self {
@@ -75,7 +80,7 @@ impl Grid {
         let shown = names[first..].iter().take(TESTS);
         Self {
             columns: rows.iter().map(|row| Column::of(row)).collect(),
-            lines: shown.map(|name| Line::of(suite, name, rows)).collect(),
+            lines: shown.map(|name| Line::of(suite, name, marks, rows)).collect(),
             all: names.len(),
             first,
             next: (names.len() > first + TESTS).then_some(page + 1),
@@ -87,33 +92,48 @@ impl Column {
     fn of(row: &Row) -> Self {
         let run = &row.run;
         let reference = run.reference.as_deref().map(|it| format!(", {}", text::start(it, 80)));
+        let cleared = run.cleared.as_ref();
+        let why = cleared.map(|why| format!(", cleared: {}", text::start(&why.reason, 120)));
         let title = format!(
-            "#{} {}, {:.0}{}",
+            "#{} {}, {:.0}{}{}",
             run.number,
             run.status.as_str(),
             run.created_at,
-            reference.unwrap_or_default()
+            reference.unwrap_or_default(),
+            why.unwrap_or_default()
         );
-        Self { id: run.id, number: run.number, look: run.status.into(), title: text::plain(&title) }
+        Self {
+            id: run.id,
+            number: run.number,
+            look: run.status.into(),
+            title: text::plain(&title),
+            is_cleared: cleared.is_some(),
+        }
     }
 }
 
 impl Line {
-    fn of(suite: &SuiteId, name: &str, rows: &[Arc<Row>]) -> Self {
+    fn of(suite: &SuiteId, name: &str, marks: &Marks, rows: &[Arc<Row>]) -> Self {
+        let now = jiff::Timestamp::now();
+        let mark = marks.get(name).filter(|mark| mark.holds_at(now));
         let cell = |row: &Arc<Row>| {
             let cell = row.tests.get(name)?;
             let message = cell.message.as_deref().map(|it| format!(": {}", text::start(it, 120)));
             let (number, word) = (row.run.number, cell.look.word);
             let took = show::duration(cell.duration_ms);
-            let title = format!("#{number} {word} in {took}{}", message.unwrap_or_default());
+            let cleared = if cell.cleared.is_some() { ", cleared" } else { "" };
+            let message = message.unwrap_or_default();
+            let title = format!("#{number} {word} in {took}{cleared}{message}");
             Some(Cell {
                 look: cell.look,
+                is_cleared: cell.cleared.is_some() || row.run.cleared.is_some(),
                 path: test_path(row.run.id, name),
                 title: text::plain(&title),
             })
         };
         Self {
             name: text::name(&text::start(name, 200)),
+            mark: mark.map(|mark| super::marks::in_words(mark.kind)),
             path: format!("/suites/{suite}/tests/{}", super::run::encoded(name)),
             cells: rows.iter().map(cell).collect(),
         }

@@ -12,10 +12,12 @@ use super::page::{self, Page};
 use super::rows::{Row, Rows};
 use super::run::{Progress, progress};
 use super::show::{self, Look};
+use super::standing::{Unsteady, unsteady};
 use super::suites::{STRIP, last_runs};
 use super::text::{self, Html};
-use super::{Refusal, Web, ansi};
+use super::{Refusal, Web, ansi, plugins};
 use crate::model::{Cause, RunId, RunStatus, RunSummary, SuiteId};
+use crate::statistics;
 use crate::storage::{self, RunQuery, Storage, StorageError};
 
 /// How many suites are looked at for what is broken.
@@ -57,10 +59,15 @@ pub(super) struct RunLine {
     pub(super) at: Html,
     pub(super) took: Option<String>,
     pub(super) counts: String,
+    /// Why it counts in no statistics, if somebody took it out.
+    pub(super) cleared: Option<String>,
+    pub(super) is_pinned: bool,
 }
 
-impl From<&RunSummary> for RunLine {
-    fn from(run: &RunSummary) -> Self {
+impl RunLine {
+    /// The line of a run.
+    pub(super) fn of(storage: &Storage, run: &RunSummary) -> Self {
+        let cleared = run.cleared.as_ref();
         Self {
             id: run.id,
             number: run.number,
@@ -71,6 +78,8 @@ impl From<&RunSummary> for RunLine {
             at: show::ago(run.created_at),
             took: run.duration_ms().map(show::duration),
             counts: super::run::counts_in_words(&run.counts),
+            cleared: cleared.map(|why| text::plain(&text::start(&why.reason, 200))),
+            is_pinned: storage.pin(run.id).is_some(),
         }
     }
 }
@@ -82,20 +91,14 @@ struct Coming {
     schedule: String,
 }
 
-/// A suite in which a test passed only when it was tried again.
-struct Flaky {
-    suite: SuiteId,
-    run: RunId,
-    number: u64,
-    tests: u64,
-}
-
 /// What the store tells.
 #[derive(Default)]
 struct Told {
     broken: Vec<Broken>,
     broken_in_all: usize,
-    flaky: Vec<Flaky>,
+    /// Tests that are flaky, and whether there are more.
+    flaky: (Vec<Unsteady>, bool),
+    plugins: plugins::Health,
     running: Vec<(RunLine, Progress)>,
     recent: Vec<RunLine>,
     suites: usize,
@@ -110,6 +113,8 @@ struct Health {
     places: usize,
     trouble: Option<String>,
     waiting: usize,
+    used: String,
+    free: String,
 }
 
 #[derive(Template)]
@@ -124,7 +129,12 @@ struct HomePage<'a> {
 /// The page.
 pub(super) async fn read(State(web): State<Web>, page: Page) -> Result<Response, Refusal> {
     let rows = Arc::clone(&web.rows);
-    let told = web.ask(move |storage| tell(storage, &rows)).await?;
+    let plugins = web.app.plugins.clone();
+    let told = web.ask(move |storage| {
+        let plugins = plugins::health(&plugins, storage)?;
+        Ok((Told { plugins, ..tell(storage, &rows)? }, storage.disk_use()?))
+    });
+    let (told, disk) = told.await?;
     let coming = coming(&web).await;
     let (queued, running) = web.app.runner.load();
     let trouble = match web.app.storage.healthy() {
@@ -134,7 +144,8 @@ pub(super) async fn read(State(web): State<Web>, page: Page) -> Result<Response,
     };
     let places = web.app.config.runner.concurrent_runs;
     let waiting = web.app.storage.waiting();
-    let health = Health { queued, running, places, trouble, waiting };
+    let (used, free) = (show::bytes(disk.total()), show::bytes(disk.free));
+    let health = Health { queued, running, places, trouble, waiting, used, free };
     let page = page.named("Home", "home").showing(match told.broken.is_empty() {
         false => RunStatus::Failed,
         true if !told.running.is_empty() => RunStatus::Running,
@@ -169,9 +180,6 @@ fn tell(storage: &Storage, rows: &Rows) -> Result<Told, StorageError> {
         let Some(run) = last_verdict(storage, suite)? else { continue };
         if run.status != RunStatus::Passed {
             broken.push(run);
-        } else if run.counts.flaky > 0 && told.flaky.len() < SHOWN {
-            let (suite, tests) = (suite.clone(), run.counts.flaky);
-            told.flaky.push(Flaky { suite, run: run.id, number: run.number, tests });
         }
     }
     broken.sort_by_key(|run| std::cmp::Reverse(run.finished_at));
@@ -182,11 +190,12 @@ fn tell(storage: &Storage, rows: &Rows) -> Result<Told, StorageError> {
     let running = RunQuery { status: Some(RunStatus::Running), ..RunQuery::default() };
     for run in &storage.runs(&running, &first(10))?.items {
         if let Some(folded) = storage.run(run.id)? {
-            told.running.push((run.into(), progress(&folded)));
+            told.running.push((RunLine::of(storage, run), progress(&folded)));
         }
     }
+    told.flaky = unsteady(storage, None, &[statistics::State::Flaky])?;
     let recent = storage.runs(&RunQuery::default(), &first(15))?;
-    told.recent = recent.items.iter().map(Into::into).collect();
+    told.recent = recent.items.iter().map(|run| RunLine::of(storage, run)).collect();
     Ok(told)
 }
 

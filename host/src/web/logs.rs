@@ -39,6 +39,11 @@ pub(super) fn tail(detail: &AttemptDetail, most: usize) -> Log {
     Log { lines, before, dropped: detail.log_dropped_bytes }
 }
 
+/// A short log, whole.
+pub(super) fn of_lines(log: &[LogLine]) -> Log {
+    Log { lines: log.iter().map(Line::of).collect(), before: 0, dropped: 0 }
+}
+
 impl Line {
     fn of(line: &LogLine) -> Self {
         let time = line.at.strftime("%H:%M:%S.%3f").to_string();

@@ -14,27 +14,35 @@ mod attempt;
 mod badge;
 mod comparison;
 mod grid;
+mod groups;
 mod home;
 mod logs;
 mod markdown;
+mod marks;
 mod page;
+mod plugins;
+mod policy;
 mod public;
 mod reach;
 mod refusal;
+mod retention;
 mod rows;
 mod run;
 mod schedules;
 mod search;
 mod settings;
 mod show;
+mod standing;
 mod status;
 mod suite;
 mod suites;
 mod test;
 mod text;
+mod triggers;
 mod upload;
 mod versions;
 mod visitor;
+mod waits;
 mod waterfall;
 
 use std::sync::Arc;
@@ -100,6 +108,11 @@ fn quick(web: Web) -> Router {
         .route("/suites/{namespace}/{name}/versions", get(versions::read))
         .route("/suites/{namespace}/{name}/badge.svg", get(badge::read))
         .route("/suites/{namespace}/{name}/status.txt", get(status::suite))
+        .route("/suites/{namespace}/{name}/failures", get(groups::read))
+        .route("/suites/{namespace}/{name}/policy", get(policy::read).post(policy::replace))
+        .route("/suites/{namespace}/{name}/marks", post(marks::set))
+        .route("/suites/{namespace}/{name}/unmark", post(marks::unset))
+        .route("/suites/{namespace}/{name}/confirm", post(actions::confirm))
         .route("/suites/{namespace}/{name}/tests/{*test}", get(test::read))
         .route("/runs", get(search::read))
         .route("/runs/{id}", get(run::read))
@@ -109,9 +122,20 @@ fn quick(web: Web) -> Router {
         .route("/runs/{id}/cancel", post(actions::cancel))
         .route("/runs/{id}/retry", post(actions::retry))
         .route("/runs/{id}/again", post(actions::again))
+        .route("/runs/{id}/clear", post(actions::clear))
+        .route("/runs/{id}/pin", post(actions::pin))
+        .route("/runs/{id}/unpin", post(actions::unpin))
         .route("/schedules", get(schedules::read))
         .route("/schedules/{name}", get(schedules::one))
         .route("/schedules/{name}/{action}", post(schedules::act))
+        .route("/triggers", get(triggers::read))
+        .route("/triggers/{name}", get(triggers::one))
+        .route("/plugins", get(plugins::read))
+        .route("/plugins/{name}", get(plugins::one))
+        .route("/plugins/{name}/{action}", post(plugins::act))
+        .route("/plugins/{name}/deliveries/{number}", get(plugins::delivery))
+        .route("/plugins/{name}/deliveries/{number}/redeliver", post(plugins::redeliver))
+        .route("/retention", get(retention::read).post(retention::start))
         .route("/status.txt", get(status::all))
         .route("/status/{namespace}", get(public::read))
         .route("/about", get(about::read))

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use crate::runner::{ControlError, SubmitError, UploadError};
+use crate::plugins::PluginError;
+use crate::retention::PinError;
+use crate::runner::{ConfirmError, ControlError, MarkError, SubmitError, UploadError};
 use crate::scheduler::ScheduleError;
 use crate::storage::StorageError;
+use crate::triggers::TriggerError;
 
 /// Why there is no page.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(crate) enum Refusal {
     Missing(String),
     /// The request cannot be read.
     Malformed(String),
+    /// What is asked for cannot be.
+    Invalid(String),
     /// The form is not of a page that this visitor was given.
     Token,
     /// Too much is uploaded at the same time.
@@ -29,6 +34,16 @@ pub(crate) enum Refusal {
     Upload(UploadError),
     /// A schedule is not as somebody wants it.
     Schedule(ScheduleError),
+    /// A plugin is not as somebody wants it, or not there.
+    Plugin(PluginError),
+    /// There is no such trigger.
+    Trigger(TriggerError),
+    /// A run was not pinned.
+    Pin(PinError),
+    /// Nothing was said of a test.
+    Mark(MarkError),
+    /// No run was started that shows whether a test is mended.
+    Confirm(ConfirmError),
     /// The store.
     Storage(StorageError),
     /// A mistake of ours.
@@ -74,5 +89,6 @@ macro_rules! from {
 
 from! {
     SubmitError => Submit, ControlError => Control, UploadError => Upload, ScheduleError => Schedule,
+    PluginError => Plugin, TriggerError => Trigger, PinError => Pin, MarkError => Mark, ConfirmError => Confirm,
     StorageError => Storage
 }

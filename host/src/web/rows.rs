@@ -4,10 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
-
 use super::show::{Look, flaky};
-use crate::model::{Cause, Run, RunId, RunSummary, SuiteId, Test};
+use crate::model::{Cause, Run, RunId, RunSummary, SuiteId, Test, TestStatus};
 use crate::storage::{Page, RunQuery, Storage, StorageError};
 
 /// A run and how its tests ended.
@@ -18,6 +16,8 @@ pub(super) struct Row {
     pub(super) tests: HashMap<String, Cell>,
     /// Instructions of all attempts, if they were counted.
     pub(super) fuel: Option<u64>,
+    /// The number of the last event that it follows from.
+    last_seq: u64,
 }
 
 /// A test in a run.
@@ -25,6 +25,10 @@ pub(super) struct Row {
 pub(super) struct Cell {
     pub(super) look: Look,
     pub(super) soft: bool,
+    /// How the last attempt ended.
+    pub(super) last: Option<TestStatus>,
+    /// Why it counts in no statistics, if somebody took it out.
+    pub(super) cleared: Option<String>,
     pub(super) attempts: u64,
     pub(super) duration_ms: u64,
     pub(super) cause: Option<Cause>,
@@ -72,7 +76,10 @@ impl Rows {
         run: RunSummary,
     ) -> Result<Option<Arc<Row>>, StorageError> {
         let known = self.lock().rows.get(&run.id).cloned();
-        if let Some(row) = known.filter(|row| is_same(row.run.finished_at, run.finished_at)) {
+        if let Some(row) = known
+            && row.run == run
+            && storage.events(run.id, row.last_seq, 1)?.is_empty()
+        {
             return Ok(Some(row));
         }
         let Some(folded) = storage.run(run.id)? else { return Ok(None) };
@@ -87,11 +94,6 @@ impl Rows {
         // A panic in a holder leaves no more behind than a wrong count, which only forgets too early.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a row is of the run as it stands: one that was retried has ended anew, or not yet.
-fn is_same(row: Option<Timestamp>, run: Option<Timestamp>) -> bool {
-    row.is_some() && row == run
 }
 
 impl Kept {
@@ -122,7 +124,7 @@ impl Row {
         let attempts = folded.tests.iter().flat_map(|test| test.attempts.iter());
         let fuel = attempts.filter_map(|attempt| attempt.fuel_used);
         let fuel = fuel.fold(None, |sum: Option<u64>, fuel| Some(sum.unwrap_or(0) + fuel));
-        Self { run, tests, fuel }
+        Self { run, tests, fuel, last_seq: folded.last_seq }
     }
 }
 
@@ -135,6 +137,8 @@ impl Cell {
         Self {
             look: if test.is_flaky() { flaky() } else { test.status.into() },
             soft: test.soft,
+            last: test.attempts.last_status(),
+            cleared: why_cleared(test),
             attempts: test.attempts.total(),
             duration_ms: test.attempts.iter().map(|attempt| attempt.duration_ms).sum(),
             cause: last.and_then(|attempt| attempt.cause),
@@ -143,8 +147,22 @@ impl Cell {
     }
 }
 
+/// Why a test counts in no statistics: somebody took out all that was tried, at once or one by one.
+fn why_cleared(test: &Test) -> Option<String> {
+    let attempts = &test.attempts;
+    let mut why = attempts.clearing_of_all();
+    if why.is_none() && attempts.is_complete() {
+        for attempt in attempts.iter() {
+            why = Some(attempts.clearing(attempt.round, attempt.number)?);
+        }
+    }
+    why.map(|why| why.reason.clone())
+}
+
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::model::{Counts, Digest, RunStatus};
 
@@ -152,6 +170,8 @@ mod tests {
         let cell = Cell {
             look: flaky(),
             soft: false,
+            last: None,
+            cleared: None,
             attempts: 1,
             duration_ms: 1,
             cause: None,
@@ -174,7 +194,7 @@ mod tests {
             cleared: None,
         };
         let tests = (0..tests).map(|n| (n.to_string(), cell.clone())).collect();
-        Arc::new(Row { run, tests, fuel: None })
+        Arc::new(Row { run, tests, fuel: None, last_seq: 0 })
     }
 
     #[test]

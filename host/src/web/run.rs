@@ -11,18 +11,24 @@ use super::artifacts::{self, File};
 use super::attempt::Failure;
 use super::comparison::{self, Difference};
 use super::page::{self, Page};
-use super::rows::Cell;
+use super::plugins::Said;
+use super::rows::{Cell, Rows};
 use super::show::{self, Look};
 use super::text::{self, Html};
+use super::waits::{self, RoundsLine, Waits};
 use super::waterfall::{self, Bar};
 use super::{Path, Refusal, Web, ansi};
-use crate::model::{Counts, Name, Run, RunId, RunStatus, Stage, SuiteId, Test, TestStatus};
+use crate::model::{Counts, Name, Pin, Run, RunId, RunStatus, Stage, SuiteId, Test, TestStatus};
 use crate::storage::{Storage, StorageError};
 
 /// How many failures are shown with all that is known of them.
 const OPEN: usize = 10;
 /// How many tests are listed on one page.
 const TESTS: usize = 500;
+
+/// How much of what plugins say is shown at once, and how much at all.
+const SAID: usize = 5;
+const SAID_AT_MOST: usize = 100;
 
 /// How far a run is.
 pub(super) struct Progress {
@@ -87,12 +93,23 @@ struct TestLine {
     cell: Cell,
     took: String,
     message: Html,
+    /// What was said of it when the run was accepted.
+    mark: Option<(&'static str, String)>,
+    /// What its rounds came to, if there are several.
+    rounds: Option<String>,
+    cleared: Option<Html>,
 }
 
 impl TestLine {
     fn of(run: RunId, test: &Test) -> Self {
         let cell = Cell::of(test);
+        let mark = test.mark.as_ref();
+        let cleared = cell.cleared.as_deref();
         Self {
+            mark: mark
+                .map(|mark| (super::marks::in_words(mark.kind), text::plain(&mark.in_words()))),
+            rounds: (test.rounds.total() > 1).then(|| waits::counts(&test.rounds)),
+            cleared: cleared.map(|why| text::guest(&text::start(why, 200))),
             name: text::name(&test.name),
             path: test_path(run, &test.name),
             took: if cell.attempts > 0 { show::duration(cell.duration_ms) } else { String::new() },
@@ -151,6 +168,29 @@ struct RunPage<'a> {
     differences: Option<(RunId, u64, Vec<Difference>)>,
     command: String,
     retry: usize,
+    said: Vec<Said>,
+    /// What plugins said beyond what is shown at once.
+    said_more: Vec<Said>,
+    waits: Option<Waits>,
+    rounds: Option<RoundsLine>,
+    cleared: Option<Aside>,
+    pinned: Option<Aside>,
+}
+
+/// Something that somebody decided about a run: why, who and when.
+struct Aside {
+    reason: Html,
+    by: Html,
+    at: Html,
+}
+
+impl Aside {
+    fn of(reason: Option<&str>, by: Option<&str>, at: jiff::Timestamp) -> Self {
+        let short = |it: Option<&str>, most: usize| {
+            it.map(|it| text::guest(&text::start(it, most))).unwrap_or_default()
+        };
+        Self { reason: short(reason, 400), by: short(by, 80), at: show::ago(at) }
+    }
 }
 
 impl RunPage<'_> {
@@ -182,6 +222,23 @@ struct Told {
     bars: (Vec<Bar>, usize),
     files: Vec<File>,
     differences: Option<(RunId, u64, Vec<Difference>)>,
+    said: Vec<Said>,
+    pin: Option<Pin>,
+}
+
+fn tell(
+    storage: &Storage,
+    rows: &Rows,
+    id: RunId,
+    trace_url: &Option<String>,
+) -> Result<Option<Told>, StorageError> {
+    let Some(run) = storage.run(id)? else { return Ok(None) };
+    let (failures, more_failures) = failures(storage, &run, trace_url)?;
+    let differences = comparison::with_last_passed(storage, rows, &run)?;
+    let (bars, files) = (waterfall::of_run(storage, &run)?, artifacts::of_run(&run));
+    let said = storage.annotations(id)?.iter().take(SAID_AT_MOST).map(Said::of).collect();
+    let pin = storage.pin(id);
+    Ok(Some(Told { run, failures, more_failures, bars, files, differences, said, pin }))
 }
 
 /// The page.
@@ -193,20 +250,23 @@ pub(super) async fn read(
 ) -> Result<Response, Refusal> {
     let rows = Arc::clone(&web.rows);
     let trace_url = web.app.config.web.trace_url.clone();
-    let told = web.ask(move |storage| {
-        let Some(run) = storage.run(id)? else { return Ok(None) };
-        let (failures, more_failures) = failures(storage, &run, &trace_url)?;
-        let differences = comparison::with_last_passed(storage, &rows, &run)?;
-        let (bars, files) = (waterfall::of_run(storage, &run)?, artifacts::of_run(&run));
-        Ok(Some(Told { run, failures, more_failures, bars, files, differences }))
-    });
+    let told = web.ask(move |storage| tell(storage, &rows, id, &trace_url));
     let told = told.await?.ok_or_else(|| Refusal::Missing(format!("there is no run {id}")))?;
+    let mut said = told.said;
+    let said_more = said.split_off(said.len().min(SAID));
     let run = &told.run;
     let title = format!("{} {} #{}", run.status.as_str(), run.spec.suite, run.spec.number);
     let page = page.named(title, "runs").showing(run.status);
     let counts = run.counts();
     let first = part.page.saturating_mul(TESTS).min(run.tests.len());
-    let listed = run.tests[first..].iter().take(TESTS);
+    let mut tests: Vec<&Test> = run.tests.iter().collect();
+    // What did not pass is what people look for, also where there are many pages of tests.
+    tests.sort_by_key(|test| !is_bad(test));
+    let listed = tests[first..].iter().take(TESTS);
+    let standing = match run.status {
+        RunStatus::Queued => web.app.runner.standing(id).await,
+        _ => None,
+    };
     let content = RunPage {
         page: &page,
         look: run.status.into(),
@@ -230,6 +290,15 @@ pub(super) async fn read(
         bars_left_out: told.bars.1,
         files: told.files,
         differences: told.differences,
+        said,
+        said_more,
+        waits: standing.as_ref().map(Waits::of),
+        rounds: RoundsLine::of(run),
+        cleared: run
+            .cleared
+            .as_ref()
+            .map(|it| Aside::of(Some(&it.reason), it.by.as_deref(), it.at)),
+        pinned: told.pin.map(|it| Aside::of(it.reason.as_deref(), it.by.as_deref(), it.at)),
         run,
     };
     page::answer(&page, &content)
@@ -250,6 +319,9 @@ fn headline(run: &Run, counts: &Counts) -> String {
             let flaky = counts.flaky;
             format!("Passed, {flaky} {} only on a further attempt", tests(flaky))
         }
+        RunStatus::Passed if counts.passed == 0 && counts.soft_failed > 0 => {
+            format!("Passed: {} failed, and none of them counts", counts.soft_failed)
+        }
         RunStatus::Passed if counts.passed == 0 => "Passed: every test was skipped".into(),
         RunStatus::Passed => format!("{} {} passed", counts.passed, tests(counts.passed)),
         RunStatus::Error => "The platform could not finish this run".into(),
@@ -260,14 +332,17 @@ fn headline(run: &Run, counts: &Counts) -> String {
     }
 }
 
+fn is_bad(test: &Test) -> bool {
+    matches!(test.status, TestStatus::Failed | TestStatus::Error)
+}
+
 /// The failures with all that is known of the first ones, and how many more there are.
 fn failures(
     storage: &Storage,
     run: &Run,
     trace_url: &Option<String>,
 ) -> Result<(Vec<Failure>, usize), StorageError> {
-    let is_bad = |test: &&Test| matches!(test.status, TestStatus::Failed | TestStatus::Error);
-    let mut bad: Vec<&Test> = run.tests.iter().filter(is_bad).collect();
+    let mut bad: Vec<&Test> = run.tests.iter().filter(|test| is_bad(test)).collect();
     bad.sort_by_key(|test| test.soft);
     let mut failures = Vec::new();
     for (stage, attempts) in [(Stage::Setup, &run.setup), (Stage::Teardown, &run.teardown)] {

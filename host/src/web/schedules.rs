@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::actions::Why;
 use super::page::{self, Page};
 use super::show;
 use super::text::{self, Html};
@@ -40,7 +41,7 @@ impl From<Reading> for Line {
         Self {
             name: schedule.name.to_string(),
             suite: schedule.spec.suite,
-            in_words: reading.in_words,
+            in_words: reading.in_words.trim_end_matches('.').to_owned(),
             cron: text::guest(&schedule.spec.cron),
             zone: text::guest(&schedule.spec.timezone),
             next: reading.next.iter().map(|at| show::ago(*at)).collect(),
@@ -130,12 +131,6 @@ pub(super) enum Action {
     Trigger,
 }
 
-/// Why, if somebody says.
-#[derive(Deserialize)]
-pub(super) struct Why {
-    reason: Option<String>,
-}
-
 /// Pauses a schedule, lets it go on, or starts a run of it at once.
 pub(super) async fn act(
     State(web): State<Web>,
@@ -143,7 +138,7 @@ pub(super) async fn act(
     Form(Why { reason }): Form<Why>,
 ) -> Result<Response, Refusal> {
     let (scheduler, now) = (&web.app.scheduler, Timestamp::now());
-    let by = Some("the web page".to_owned());
+    let by = Some(super::actions::BY.to_owned());
     match action {
         Action::Pause => {
             scheduler.pause(&name, Paused { since: now, by, reason }, now).await?;

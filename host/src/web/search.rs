@@ -173,6 +173,6 @@ impl Order {
             said.sort_by(|a, b| a.1.cmp(&b.1));
             said.truncate(3);
         }
-        Ok(Some(Hit { line: run.into(), said }))
+        Ok(Some(Hit { line: RunLine::of(storage, run), said }))
     }
 }

@@ -54,6 +54,25 @@ impl From<TestStatus> for Look {
     }
 }
 
+/// A word with its sign, in the colours of a status.
+pub(super) fn word(class: &'static str, word: &str) -> Html {
+    let Look { sign, .. } = Look::of(class);
+    Html::made(format!(
+        "<span class=\"chip {class}\"><span aria-hidden=\"true\">{sign}</span> {}</span>",
+        escaped(word)
+    ))
+}
+
+/// A share of one in per cent.
+pub(super) fn percent(share: f64) -> String {
+    let per_cent = share * 100.0;
+    match per_cent {
+        0.0 | 10.0.. => format!("{per_cent:.0} %"),
+        ..0.1 => "under 0.1 %".into(),
+        _ => format!("{per_cent:.1} %"),
+    }
+}
+
 /// Passed after a failed attempt.
 pub(super) fn flaky() -> Look {
     Look::of("flaky")
@@ -88,11 +107,20 @@ fn span(seconds: i64) -> String {
 /// How long something took.
 pub(super) fn duration(ms: u64) -> String {
     match ms {
-        ..1000 => format!("{ms} ms"),
+        0 => "under 1 ms".into(),
+        1..1000 => format!("{ms} ms"),
         1000..10_000 => format!("{:.2} s", ms as f64 / 1000.0),
         10_000..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
         60_000..3_600_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
         _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
+    }
+}
+
+/// A time that may be days.
+pub(super) fn long(ms: u64) -> String {
+    match ms / 86_400_000 {
+        ..2 => duration(ms),
+        days => format!("{days} days"),
     }
 }
 
@@ -101,7 +129,8 @@ pub(super) fn bytes(bytes: u64) -> String {
     match bytes {
         ..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
     }
 }
 
@@ -193,6 +222,10 @@ mod tests {
             ["7 ms", "1.50 s", "1 min 15 s", "2 h 1 min"]
         );
         assert_eq!([7, 2048, 5 << 20].map(bytes), ["7 B", "2.0 KiB", "5.0 MiB"]);
+        assert_eq!(
+            [0.0, 0.0001, 0.034, 0.5, 1.0].map(percent),
+            ["0 %", "under 0.1 %", "3.4 %", "50 %", "100 %"]
+        );
         assert_eq!(number(1_234_567), "1\u{202f}234\u{202f}567");
     }
 }

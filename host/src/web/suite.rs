@@ -12,14 +12,23 @@ use super::actions::StartForm;
 use super::badge::{is_verdict, missing};
 use super::grid::{Grid, RUNS};
 use super::home::RunLine;
+use super::marks::Marked;
 use super::page::{self, Page};
 use super::reach::Reach;
 use super::rows::{Row, Rows};
 use super::show::{self, Look};
+use super::standing::{self, Standing, Unsteady};
 use super::text::{self, Html};
-use super::{Path, Refusal, Web, markdown};
-use crate::model::{Limits, RunBounds, RunId, RunRequest, RunStatus, SuiteId, SuiteVersion, plan};
+use super::{Path, Refusal, Web, groups, markdown, triggers};
+use crate::model::{
+    Limits, Marks, RunBounds, RunId, RunRequest, RunStatus, SuiteId, SuiteVersion, plan,
+};
+use crate::statistics;
 use crate::storage::{Storage, StorageError};
+
+/// How many names of tests a form offers, and how many groups of failures are shown.
+const NAMES: usize = 200;
+const GROUPS: usize = 5;
 
 /// How the grid is shown.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -52,6 +61,11 @@ struct Told {
     rows: Vec<Arc<Row>>,
     reach: Reach,
     versions: usize,
+    standing: Option<Standing>,
+    unsteady: (Vec<Unsteady>, bool),
+    marks: Marks,
+    groups: (Vec<groups::Line>, bool),
+    runs: Vec<RunLine>,
 }
 
 #[derive(Template)]
@@ -68,7 +82,12 @@ struct SuitePage<'a> {
     grid: Grid,
     view: View,
     trends: Vec<Html>,
-    failure_rate: Option<String>,
+    standing: Option<Standing>,
+    unsteady: (Vec<Unsteady>, bool),
+    marked: Vec<Marked>,
+    groups: (Vec<groups::Line>, bool),
+    names: Vec<String>,
+    triggers: Vec<triggers::Line>,
     runs: Vec<RunLine>,
     tests: usize,
     tags: Vec<String>,
@@ -115,11 +134,16 @@ pub(super) async fn read(
         labels: described.labels.iter().map(label).collect(),
         links: described.links.iter().map(Link::of).collect(),
         description: described.description.as_deref().map(markdown::render).unwrap_or_default(),
-        grid: Grid::of(&suite, &told.rows, &declared, view.failures, view.page),
+        grid: Grid::of(&suite, &told.rows, &declared, &told.marks, view.failures, view.page),
         view,
         trends: trends(&told.rows),
-        failure_rate: failure_rate(&told.rows),
-        runs: told.rows.iter().take(10).map(|row| RunLine::from(&row.run)).collect(),
+        standing: told.standing,
+        unsteady: told.unsteady,
+        marked: Marked::all(&suite, &told.marks, &told.rows),
+        groups: told.groups,
+        names: offered(&declared),
+        triggers: triggers::of_suite(&web, &suite).await,
+        runs: told.runs,
         tests: described.tests.len(),
         tags: tags.iter().map(|tag| text::plain(tag)).collect(),
         version: told.version.digest.to_string(),
@@ -148,7 +172,28 @@ fn tell(storage: &Storage, rows: &Rows, suite: &SuiteId) -> Result<Option<Told>,
     let reach = Reach::of(storage, &version, &policy, last.as_ref())?;
     let page = crate::storage::Page { limit: VERSIONS, cursor: None };
     let versions = storage.versions(suite, &page)?.items.len();
-    Ok(Some(Told { version, rows, reach, versions }))
+    let standing = storage.results(suite, "")?.as_ref().map(Standing::of);
+    let unsteady = standing::unsteady(
+        storage,
+        Some(suite),
+        &[statistics::State::Broken, statistics::State::Flaky],
+    )?;
+    Ok(Some(Told {
+        runs: rows.iter().take(10).map(|row| RunLine::of(storage, &row.run)).collect(),
+        marks: storage.marks(suite)?,
+        groups: groups::of_suite(storage, suite, GROUPS)?,
+        version,
+        rows,
+        reach,
+        versions,
+        standing,
+        unsteady,
+    }))
+}
+
+/// Names that a form offers: those that look like what they are.
+fn offered(names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| text::plain(name) == **name).take(NAMES).cloned().collect()
 }
 
 /// Since when the verdict is what it is.
@@ -174,33 +219,13 @@ fn trends(rows: &[Arc<Row>]) -> Vec<Html> {
     trends
 }
 
-/// The share of runs that failed, with the interval in which it lies with 95 % confidence (Wilson 1927).
-fn failure_rate(rows: &[Arc<Row>]) -> Option<String> {
-    let verdicts = rows.iter().filter(|row| is_verdict(row.run.status));
-    let (mut all, mut failed) = (0.0, 0.0);
-    for row in verdicts {
-        all += 1.0;
-        failed += f64::from(u8::from(row.run.status != RunStatus::Passed));
-    }
-    if all == 0.0 {
-        return None;
-    }
-    let (rate, z) = (failed / all, 1.96_f64);
-    let middle = rate + z * z / (2.0 * all);
-    let spread = z * (rate * (1.0 - rate) / all + z * z / (4.0 * all * all)).sqrt();
-    let whole = 1.0 + z * z / all;
-    let (low, high) = ((middle - spread) / whole * 100.0, (middle + spread) / whole * 100.0);
-    let rate = rate * 100.0;
-    Some(format!("{rate:.0} % ({:.0} to {high:.0} %) of {all} runs", low.max(0.0)))
-}
-
 async fn schedules(web: &Web, suite: &SuiteId) -> Vec<Scheduled> {
     let readings = web.app.scheduler.list(Timestamp::now()).await;
     let own = readings.into_iter().filter(|reading| reading.schedule.spec.suite == *suite);
     let scheduled = |reading: crate::scheduler::Reading| Scheduled {
         state: super::schedules::state(&reading),
         name: reading.schedule.name.to_string(),
-        in_words: reading.in_words,
+        in_words: reading.in_words.trim_end_matches('.').to_owned(),
         next: reading.next.first().map(|at| show::ago(*at)),
     };
     own.map(scheduled).collect()
@@ -208,11 +233,9 @@ async fn schedules(web: &Web, suite: &SuiteId) -> Vec<Scheduled> {
 
 impl Link {
     fn of(link: &crate::model::Link) -> Self {
-        let scheme = link.url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        let leads = matches!(scheme.as_deref(), Some("http" | "https"));
         Self {
             title: text::guest(&link.title),
-            href: leads.then(|| link.url.clone()),
+            href: text::leads(&link.url),
             url: text::guest(&link.url),
         }
     }
@@ -235,7 +258,7 @@ pub(super) async fn matches(
     page: Page,
 ) -> Result<Response, Refusal> {
     /// How many names are listed.
-    const NAMES: usize = 30;
+    const LISTED: usize = 30;
     let of = suite.clone();
     let version = web.ask(move |storage| storage.newest_version(&of)).await?;
     let version = version.ok_or_else(|| missing(&suite))?;
@@ -251,7 +274,7 @@ pub(super) async fn matches(
         Ok(names) => Matches {
             problem: None,
             matching: names.len(),
-            names: names.iter().take(NAMES).map(|name| text::name(name)).collect(),
+            names: names.iter().take(LISTED).map(|name| text::name(name)).collect(),
             all: version.description.tests.len(),
         },
     };

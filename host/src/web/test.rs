@@ -1,6 +1,6 @@
-//! A test over time: how it ended in its suite's last runs, and with which messages it failed.
+//! A test over time: how it stands by its results, how it ended in its suite's last runs, how it fails, and what
+//! is said of it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -8,13 +8,16 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::badge::missing;
+use super::marks::Marked;
 use super::page::{self, Page};
-use super::rows::Cell;
+use super::rows::{Cell, Row, Rows};
 use super::run::test_path;
 use super::show::{self, Look};
+use super::standing::Standing;
 use super::text::{self, Html};
-use super::{Path, Refusal, Web, ansi, markdown};
-use crate::model::{Name, SuiteId, TestCase};
+use super::{Path, Refusal, Web, ansi, groups, markdown};
+use crate::model::{Marks, Name, SuiteId, SuiteVersion, TestCase};
+use crate::storage::{Storage, StorageError};
 
 /// How many runs are looked at.
 const RUNS: usize = 60;
@@ -30,16 +33,14 @@ struct Entry {
     version: String,
     is_other_version: bool,
     message: Html,
+    /// Why it counts in no statistics, if somebody took it out.
+    cleared: Option<Html>,
 }
 
-/// Failures with the same words.
-struct Group {
-    message: Html,
-    cause: &'static str,
-    count: usize,
-    /// The last of them.
-    path: String,
-    number: u64,
+fn why_cleared(row: &Row, cell: &Cell) -> Option<Html> {
+    let of_run = row.run.cleared.as_ref().map(|why| &why.reason);
+    let why = of_run.or(cell.cleared.as_ref())?;
+    Some(text::guest(&text::start(why, 200)))
 }
 
 #[derive(Template)]
@@ -55,9 +56,38 @@ struct TestPage<'a> {
     is_gone: bool,
     strip: Html,
     trend: Html,
-    rate: Option<String>,
+    standing: Option<Standing>,
+    /// At most one.
+    marked: Vec<Marked>,
+    /// The test's own name, for forms.
+    raw: &'a str,
     entries: Vec<Entry>,
-    groups: Vec<Group>,
+    groups: Vec<groups::Line>,
+}
+
+/// What the store tells of a test.
+struct Told {
+    version: SuiteVersion,
+    rows: Vec<Arc<Row>>,
+    standing: Option<Standing>,
+    marks: Marks,
+    groups: Vec<groups::Line>,
+}
+
+fn tell(
+    storage: &Storage,
+    rows: &Rows,
+    suite: &SuiteId,
+    test: &str,
+) -> Result<Option<Told>, StorageError> {
+    let Some(version) = storage.newest_version(suite)? else { return Ok(None) };
+    Ok(Some(Told {
+        version,
+        rows: rows.of_suite(storage, suite, RUNS)?,
+        standing: storage.results(suite, test)?.as_ref().map(Standing::of),
+        marks: storage.marks(suite)?,
+        groups: groups::of_test(storage, suite, test)?,
+    }))
 }
 
 /// The page.
@@ -67,11 +97,9 @@ pub(super) async fn read(
     page: Page,
 ) -> Result<Response, Refusal> {
     let suite = SuiteId { namespace, name };
-    let (of, rows) = (suite.clone(), Arc::clone(&web.rows));
-    let (version, rows) = web
-        .ask(move |storage| Ok((storage.newest_version(&of)?, rows.of_suite(storage, &of, RUNS)?)))
-        .await?;
-    let version = version.ok_or_else(|| missing(&suite))?;
+    let (of, named, rows) = (suite.clone(), test.clone(), Arc::clone(&web.rows));
+    let told = web.ask(move |storage| tell(storage, &rows, &of, &named)).await?;
+    let Told { version, rows, standing, marks, groups } = told.ok_or_else(|| missing(&suite))?;
     let declared = version.description.tests.iter().find(|declared| declared.name == test);
     let mut versions = rows.iter().map(|row| row.run.version).collect::<Vec<_>>();
     versions.push(version.digest);
@@ -85,9 +113,10 @@ pub(super) async fn read(
             at: show::ago(row.run.created_at),
             took: show::duration(cell.duration_ms),
             reference: row.run.reference.as_deref().map(text::guest).unwrap_or_default(),
-            version: digest.chars().take(19).collect(),
+            version: digest.chars().skip(7).take(8).collect(),
             is_other_version: versions[at] != versions[at + 1] && at + 1 < rows.len(),
             message: cell.message.as_deref().map(ansi::message).unwrap_or_default(),
+            cleared: why_cleared(row, cell),
             cell: cell.clone(),
         });
     }
@@ -112,8 +141,14 @@ pub(super) async fn read(
         is_gone: declared.is_none(),
         strip: show::strip(&looks),
         trend: trend(&entries),
-        rate: rate(&entries),
-        groups: groups(&entries),
+        standing,
+        marked: marks
+            .get(&test)
+            .map(|mark| Marked::of(&suite, &test, mark, &rows))
+            .into_iter()
+            .collect(),
+        raw: &test,
+        groups,
         entries,
     };
     page::answer(&page, &content)
@@ -136,38 +171,4 @@ fn trend(entries: &[Entry]) -> Html {
     } else {
         show::trend("Duration", &values, show::duration)
     }
-}
-
-fn rate(entries: &[Entry]) -> Option<String> {
-    let count = |words: &[&str]| {
-        entries.iter().filter(|entry| words.contains(&entry.cell.look.word)).count()
-    };
-    let all = count(&["passed", "failed", "error", "flaky"]);
-    let (failed, flaky) = (count(&["failed", "error"]), count(&["flaky"]));
-    (all > 0).then(|| format!("failed in {failed}, flaky in {flaky} of the last {all} runs"))
-}
-
-/// Failures by their words, the most frequent first. What differs from run to run in a message, its
-/// numbers, does not make it another one.
-fn groups(entries: &[Entry]) -> Vec<Group> {
-    let mut order = Vec::new();
-    let mut groups: HashMap<String, Group> = HashMap::new();
-    for entry in entries.iter().filter(|entry| entry.cell.cause.is_some()) {
-        let message = entry.cell.message.as_deref().unwrap_or_default();
-        let key: String = message.chars().filter(|c| !c.is_ascii_digit()).collect();
-        if !groups.contains_key(&key) {
-            order.push(key.clone());
-        }
-        let group = groups.entry(key).or_insert_with(|| Group {
-            message: ansi::message(message),
-            cause: entry.cell.cause.map_or("", |cause| cause.as_str()),
-            count: 0,
-            path: entry.path.clone(),
-            number: entry.number,
-        });
-        group.count += 1;
-    }
-    let mut groups: Vec<_> = order.into_iter().filter_map(|key| groups.remove(&key)).collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    groups
 }

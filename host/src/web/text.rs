@@ -62,6 +62,13 @@ pub(super) fn plain(text: &str) -> String {
     plain
 }
 
+/// The address, if it is one that a link may lead to: that of a page, and of nothing that runs.
+pub(super) fn leads(url: &str) -> Option<String> {
+    let (scheme, _) = url.split_once("://")?;
+    let is_page = matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https");
+    is_page.then(|| url.to_owned())
+}
+
 /// The start of a text, for where there is little room.
 pub(super) fn start(text: &str, most: usize) -> String {
     crate::model::short(text, most)
@@ -141,6 +148,15 @@ mod tests {
         }
         assert!(!html.contains(['\u{202e}', '\u{200b}', '\u{1b}', '\0']));
         assert_eq!(plain("a\u{202e}\n"), "a\u{27e8}U+202E\u{27e9}\n");
+    }
+
+    #[test]
+    fn a_link_leads_to_pages_alone() {
+        assert_eq!(leads("HTTPS://a.example/b").as_deref(), Some("HTTPS://a.example/b"));
+        for url in ["javascript:alert(1)", "javascript://%0aalert(1)", "data:text/html,x", "/a", ""]
+        {
+            assert_eq!(leads(url), None, "{url}");
+        }
     }
 
     #[test]

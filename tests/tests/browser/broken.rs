@@ -13,7 +13,7 @@ async fn the_cause_of_a_failure_is_two_clicks_from_home() {
     client.run("hello", &json!({})).await;
     let browser = Browser::start().await;
     browser.open(server.url()).await;
-    assert!(browser.text("h2").await.contains("1 of 1 suites is broken"));
+    assert!(browser.text("h2").await.contains("1 of 1 suite is broken"));
     // Home says why already.
     assert!(browser.text(".culprits").await.contains("arithmetic still works"));
     browser.click(".card h3 a").await;

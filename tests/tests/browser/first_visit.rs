@@ -4,6 +4,7 @@ use handoff_tests::Server;
 use serde_json::json;
 
 use crate::driver::{Browser, DESK, Look, PHONE};
+use crate::plugins::{install, until_told};
 use crate::run_of_fixtures;
 
 #[tokio::test]
@@ -13,7 +14,18 @@ async fn an_empty_server_says_what_to_do_first() {
     browser.open(server.url()).await;
     assert!(browser.text("main").await.contains("handoff upload"));
     browser.picture("empty-home").await;
-    for path in ["/", "/suites", "/upload", "/runs", "/schedules", "/about", "/nothing/here"] {
+    for path in [
+        "/",
+        "/suites",
+        "/upload",
+        "/runs",
+        "/schedules",
+        "/triggers",
+        "/plugins",
+        "/retention",
+        "/about",
+        "/nothing/here",
+    ] {
         browser.open(&format!("{}{path}", server.url())).await;
         browser.is_accessible().await;
     }
@@ -31,6 +43,9 @@ async fn busy() -> (Server, Vec<(&'static str, String)>) {
         "name": "nightly", "suite": "hello", "cron": "0 3 * * *", "description": "Every night.",
     });
     client.post("/schedules", &schedule).await.expect(reqwest::StatusCode::CREATED);
+    install(&client, "quiet", "misbehaves").await;
+    let mark = json!({"kind": "expected_to_fail", "reason": "known", "by": "ada"});
+    client.put("/suites/default/hello/marks/panics", &mark).await;
     client.run("hello", &json!({"filter": "passes"})).await;
     for _ in 0..3 {
         client.run("hello", &json!({"reference": "v1.2.3", "initiated_by": "ada"})).await;
@@ -39,6 +54,8 @@ async fn busy() -> (Server, Vec<(&'static str, String)>) {
     client.run("setup-fails", &json!({})).await;
     let hello = client.run("hello", &json!({"params": {"stage": "test"}})).await;
     let run = run_of_fixtures(&client, "outcomes", &json!({"max_attempts": 2})).await;
+    until_told(&client, "quiet", 1).await;
+    let told = client.list("/plugins/quiet/deliveries").await[0]["number"].to_string();
     let (hello, id) = (hello["id"].as_str().unwrap(), run["id"].as_str().unwrap());
     let pages = vec![
         ("home", "/".to_owned()),
@@ -55,6 +72,13 @@ async fn busy() -> (Server, Vec<(&'static str, String)>) {
         ("attempt-of-parts", format!("/runs/{id}/tests/has_parts")),
         ("schedules", "/schedules".into()),
         ("schedule", "/schedules/nightly".into()),
+        ("triggers", "/triggers".into()),
+        ("plugins", "/plugins".into()),
+        ("plugin", "/plugins/quiet".into()),
+        ("delivery", format!("/plugins/quiet/deliveries/{told}")),
+        ("suite-policy", "/suites/default/hello/policy".into()),
+        ("failures", "/suites/default/hello/failures".into()),
+        ("retention", "/retention".into()),
         ("about", "/about".into()),
     ];
     (server, pages)

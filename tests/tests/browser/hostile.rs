@@ -1,10 +1,11 @@
 //! Tricks in every text that a component or a client can set: nothing runs, breaks out or deceives.
 
-use handoff_tests::Server;
-use reqwest::StatusCode;
+use handoff_tests::{Client, Server};
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::driver::{Browser, PHONE};
+use crate::plugins::{change, install, until_told};
 use crate::run_of_fixtures;
 
 #[tokio::test]
@@ -32,9 +33,9 @@ async fn nothing_that_a_component_writes_runs_breaks_out_or_deceives() {
         "/suites/fixtures/hostile/tests/%3Cscript%3Ewindow.pwned=1%3C/script%3E".into(),
         "/nothing/%3Cscript%3Ewindow.pwned=1%3C/script%3E".into(),
     ];
+    paths.extend(decided(&client, run["id"].as_str().unwrap(), id, trick).await);
     for test in again["tests"].as_array().unwrap() {
-        let name: String =
-            test["name"].as_str().unwrap().bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let name = encoded(test["name"].as_str().unwrap());
         paths.push(format!("/runs/{id}/tests/{name}"));
         paths.push(format!("/suites/fixtures/hostile/tests/{name}"));
     }
@@ -49,6 +50,55 @@ async fn nothing_that_a_component_writes_runs_breaks_out_or_deceives() {
         phone.open(&format!("{}{path}", server.url())).await;
         phone.is_accessible().await;
     }
+}
+
+fn encoded(name: &str) -> String {
+    name.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Tricks in what people and plugins say of runs and tests, and the pages that show it.
+async fn decided(client: &Client, cleared: &str, annotated: &str, trick: &str) -> Vec<String> {
+    for (name, does) in [("deceives", "deceive"), ("fails", "deceive-and-fail")] {
+        install(client, name, "misbehaves").await;
+        let config = json!({"config": {"does": does, trick: trick}});
+        change(client, name, &config).await;
+    }
+    let run = client.json(&format!("/runs/{annotated}")).await;
+    for test in run["tests"].as_array().unwrap() {
+        let path =
+            format!("/suites/fixtures/hostile/marks/{}", encoded(test["name"].as_str().unwrap()));
+        let mark = json!({"kind": "muted", "reason": trick, "by": trick});
+        client.put(&path, &mark).await.expect(StatusCode::OK);
+        let clear = json!({"test": test["name"], "reason": trick, "initiated_by": trick});
+        client.post(&format!("/runs/{annotated}/clear"), &clear).await;
+    }
+    let clear = json!({"reason": trick, "initiated_by": trick});
+    client.post(&format!("/runs/{cleared}/clear"), &clear).await.expect(StatusCode::OK);
+    let pin = json!({"reason": trick, "by": trick});
+    client.put(&format!("/runs/{cleared}/pin"), &pin).await.expect(StatusCode::OK);
+    let trigger = json!({
+        "name": "called", "suite": "fixtures/hostile", "sender": "github", "secret": "hunter2",
+        "description": trick, "branches": [trick], "mapping": {"params": {trick: trick}},
+    });
+    client.post("/triggers", &trigger).await.expect(StatusCode::CREATED);
+    let call =
+        client.request(Method::POST, "/triggers/called").header("x-github-event", "<script>");
+    client.send(call.header("x-github-delivery", "\"><script>").body("<script>")).await;
+    run_of_fixtures(client, "hostile", &json!({"reference": trick})).await;
+    for plugin in ["deceives", "fails"] {
+        until_told(client, plugin, 1).await;
+    }
+    let last = client.list("/runs").await[0]["id"].as_str().unwrap().to_owned();
+    let mut paths = vec![format!("/runs/{last}"), "/plugins".into(), "/triggers".into()];
+    paths.push("/triggers/called".into());
+    paths.push("/suites/fixtures/hostile/failures".into());
+    paths.push("/suites/fixtures/hostile/policy".into());
+    for plugin in ["deceives", "fails"] {
+        let number = &client.list(&format!("/plugins/{plugin}/deliveries")).await[0]["number"];
+        paths.push(format!("/plugins/{plugin}"));
+        paths.push(format!("/plugins/{plugin}/deliveries/{number}"));
+    }
+    paths
 }
 
 async fn is_harmless(browser: &Browser, path: &str) {

@@ -1,6 +1,6 @@
 //! A run that is watched: live to its end, cancelled, and with the server restarted under the page.
 
-use handoff_tests::{Settings, Target};
+use handoff_tests::{Server, Settings, Target};
 use serde_json::json;
 
 use crate::driver::Browser;
@@ -74,18 +74,50 @@ async fn an_open_page_goes_on_when_the_server_was_restarted_and_misses_nothing()
 }
 
 #[tokio::test]
-async fn a_thousand_tests_are_watched_as_one_is() {
-    let target = Target::start().await;
-    let server = steps(Settings::default(), &target).await;
-    server.client().upload_guest("thousand").await;
+async fn two_thousand_tests_are_watched_as_one_is_and_each_page_stays_small() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.upload_guest("crowd").await;
     let browser = Browser::start().await;
-    browser.open(&format!("{}/suites/default/thousand", server.url())).await;
-    browser.type_into("input[name=repeat]", "2").await;
+    browser.open(&format!("{}/suites/fixtures/crowd", server.url())).await;
     browser.click(".start button.main").await;
-    browser.until("document.querySelector('h1').textContent.includes('1000 tests passed')").await;
-    browser.picture("thousand").await;
-    let rows = browser.value("document.querySelectorAll('section table tbody tr').length").await;
-    assert!(rows.as_u64().unwrap() >= 500, "{rows}");
+    let done = "document.querySelector('h1').textContent.includes('20 of 2000 tests failed')";
+    browser.until(done).await;
+    browser.picture("crowd").await;
     browser.is_accessible().await;
+    let rows = browser.value("document.querySelectorAll('#tests ~ .scroll tbody tr').length").await;
+    // Setup stands before the first 500.
+    assert_eq!(rows, 501);
+    // What failed stands first, wherever it is declared.
+    let first = "document.querySelectorAll('#tests ~ .scroll tbody .chip.failed').length === 20";
+    browser.until(first).await;
+    for page in 1..=3 {
+        browser.click("a[rel=next]").await;
+        browser.until(&format!("location.search === '?page={page}'")).await;
+    }
+    browser
+        .until("document.querySelector('#tests ~ .scroll').textContent.includes('customer 1998')")
+        .await;
+    browser.is_accessible().await;
+    browser.open(&format!("{}/suites/fixtures/crowd?failures=true", server.url())).await;
+    assert_eq!(browser.value("document.querySelectorAll('.grid tbody tr').length").await, 20);
+    browser.picture("crowd-suite").await;
+    let run = client.list("/runs").await[0]["id"].as_str().unwrap().to_owned();
+    let test = "stock%2Fcustomer%200099%20sees%20what%20was%20ordered";
+    for path in [
+        "/".to_owned(),
+        format!("/runs/{run}"),
+        format!("/runs/{run}?page=3"),
+        "/suites/fixtures/crowd".into(),
+        "/suites/fixtures/crowd?page=7".into(),
+        "/runs?text=invoice".into(),
+        format!("/suites/fixtures/crowd/tests/{test}"),
+    ] {
+        let request = client.page(reqwest::Method::GET, &path).header("accept-encoding", "gzip");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        let bytes = answer.bytes().await.unwrap().len();
+        assert!(bytes < 100_000, "{path} has {bytes} bytes");
+    }
     browser.is_quiet().await;
 }

@@ -6,11 +6,14 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected comes")]
 
 mod broken;
+mod calls;
+mod deciding;
 mod driver;
 mod first_visit;
 mod grafana;
 mod hostile;
 mod live;
+mod plugins;
 mod relay;
 mod starting;
 mod without;

@@ -43,7 +43,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "web",
         ],
     ),
-    ("web", &["app", "model", "plugins", "report", "runner", "scheduler", "statistics", "storage"]),
+    (
+        "web",
+        &[
+            "app",
+            "model",
+            "plugins",
+            "report",
+            "retention",
+            "runner",
+            "scheduler",
+            "statistics",
+            "storage",
+            "triggers",
+        ],
+    ),
     (
         "app",
         &[

@@ -180,7 +180,7 @@
   }
 
   let before = "", at = -1;
-  const places = { h: "/", s: "/suites", r: "/runs", c: "/schedules" };
+  const places = { h: "/", s: "/suites", r: "/runs", c: "/schedules", t: "/triggers", p: "/plugins" };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, textarea, select, dialog")) return;
     const key = event.key, pair = before === "g" && places[key];

@@ -60,6 +60,11 @@ impl Plugin for Misbehaves {
                 }
                 return Err(Error::permanent("THE STORE IS FULL"));
             }
+            "deceive" => return Ok(deceive(cx)),
+            "deceive-and-fail" => {
+                deceive(cx);
+                return Err(Error::permanent(TRICKS));
+            }
             _ => {}
         }
         Ok(vec![Annotation::new(format!("Heard {}", event.kind.as_str()))])
@@ -75,6 +80,22 @@ impl Plugin for Misbehaves {
             _ => Verdict::Go,
         }
     }
+}
+
+/// What a page must neither run nor be deceived by. A script that runs sets `window.pwned`.
+const TRICKS: &str = "\"'></pre></script><script>window.pwned=1</script><img src=x onerror=window.pwned=1> \
+    \x1b[31mred\x1b]8;;javascript:window.pwned=1\x1b\\link \u{202e}deliaf\u{202c}\u{200b}";
+
+/// Writes tricks wherever a plugin can write.
+fn deceive(cx: &mut Context<'_>) -> Vec<Annotation> {
+    cx.log(Level::Error, TRICKS);
+    let urls = [
+        "javascript:window.pwned=1",
+        "data:text/html,<script>window.pwned=1</script>",
+        "http://127.0.0.1:1/\" onmouseover=\"window.pwned=1",
+    ];
+    let annotation = |url: &&str| Annotation::new(TRICKS).url(*url).value(TRICKS, TRICKS);
+    urls.iter().map(annotation).collect()
 }
 
 handoff_plugin::plugin!(Misbehaves);
