@@ -136,6 +136,13 @@ impl Server {
         checked(self.client.get(format!("{}{path}", self.url)).send().await?).await
     }
 
+    /// How many bytes the answer to a GET has over the wire, for who takes it compressed.
+    pub(crate) async fn compressed(&self, path: &str) -> Result<usize> {
+        let request = self.client.get(format!("{}{path}", self.url));
+        let answer = request.header("accept-encoding", "gzip").send().await?.error_for_status()?;
+        Ok(answer.bytes().await?.len())
+    }
+
     /// How long a GET takes, one after another.
     pub(crate) async fn latencies(&self, path: &str, count: usize) -> Result<Samples> {
         let mut samples = Vec::with_capacity(count);

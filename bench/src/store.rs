@@ -65,7 +65,7 @@ pub(crate) async fn lists_and_start(setup: &Setup) -> Result<()> {
 }
 
 /// Stores so many finished runs of ten suites, four references and two verdicts.
-async fn fill(dir: &Path, runs: u64) -> Result<()> {
+pub(crate) async fn fill(dir: &Path, runs: u64) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| anyhow!("failed to {error}");
     let storage =
         Storage::open(dir.to_owned(), StorageSettings::default(), Metrics::new(), Box::new(|_| ()))
