@@ -9,9 +9,12 @@
 //! branch in [`decode`]. A record of a newer format is refused, never guessed at.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::get_frame_content_size;
 
 use super::StorageError;
 
@@ -22,8 +25,16 @@ const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 /// Below this, compression costs more time than it saves room.
 const COMPRESS_FROM: usize = 1 << 10;
+/// The largest record whose own word on its size is taken for the room that it gets at once.
+const BELIEVED: usize = 64 << 20;
 /// The fastest level: the committing thread must keep up with every executor.
 const LEVEL: i32 = 1;
+
+// Making one costs more than what it does to a record, so that each thread keeps its own.
+thread_local! {
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// The record of a value.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StorageError> {
@@ -34,7 +45,7 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StorageError> {
 /// The record of a value that is JSON already.
 pub(super) fn pack(json: &[u8]) -> Result<Vec<u8>, StorageError> {
     if json.len() >= COMPRESS_FROM {
-        let packed = zstd::bulk::compress(json, LEVEL)?;
+        let packed = compress(json)?;
         if packed.len() < json.len() {
             return Ok([&[FORMAT, ZSTD], packed.as_slice()].concat());
         }
@@ -53,10 +64,35 @@ fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, StorageError> {
     match bytes {
         [0, json @ ..] => Ok(json.into()),
         [1, PLAIN, json @ ..] => Ok(json.into()),
-        [1, ZSTD, packed @ ..] => Ok(zstd::stream::decode_all(packed)?.into()),
+        [1, ZSTD, packed @ ..] => Ok(decompress(packed)?.into()),
         [format, ..] if *format > FORMAT => Err(StorageError::TooNew(*format)),
         _ => Err(StorageError::Damaged("the head of a record".into())),
     }
+}
+
+fn compress(json: &[u8]) -> std::io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(Compressor::new(LEVEL)?),
+        };
+        compressor.compress(json)
+    })
+}
+
+fn decompress(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+    // A frame that was made at once says how much is in it; one that was damaged may say anything.
+    let told = get_frame_content_size(packed).ok().flatten().and_then(|n| usize::try_from(n).ok());
+    let Some(size) = told.filter(|size| *size <= BELIEVED) else {
+        return zstd::stream::decode_all(packed);
+    };
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(packed, size)
+    })
 }
 
 #[cfg(test)]
