@@ -264,3 +264,4 @@ fn may_go_well_later(error: &SubmitError) -> bool {
         SubmitError::NoSuite(_) | SubmitError::NoVersion(..) | SubmitError::Plan(_) => false,
     }
 }
+        let more = if come.uncounted { "at least " } else { "" };

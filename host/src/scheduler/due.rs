@@ -1,5 +1,6 @@
 //! What a schedule is to do at a moment: pure, so that every case can be tried without a clock.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +16,8 @@ pub(super) struct Come {
     pub(super) missed: Vec<Timestamp>,
     /// How many more passed before them, which are not told one by one.
     pub(super) untold: u64,
+    /// Whether there were even more, which nobody counted.
+    pub(super) uncounted: bool,
     /// Times that are to start a run, in order, and as what.
     pub(super) now: Vec<(Timestamp, DueOutcome)>,
     /// Up to when all is dealt with.
@@ -30,11 +33,23 @@ pub(super) struct Patience {
     pub(super) told: usize,
 }
 
+/// So many times are looked at one after the other. A server that was not there for a year has missed 31
+/// million of a schedule that is due each second: of those before, only the last are looked for then.
+const WALK: usize = 5_000;
+
 /// What has come of `schedule` at `now`.
 pub(super) fn come(schedule: &Schedule, rule: &Rule, now: Timestamp, patience: Patience) -> Come {
     let mut come = Come::default();
-    let mut unseen = std::collections::VecDeque::new();
-    for due in rule.iter_after(schedule.dealt_with) {
+    // What was due before this has passed unseen, whatever its jitter.
+    let jitter = Duration::from_millis(schedule.spec.jitter_ms);
+    let longest = patience.late.saturating_add(jitter).saturating_add(Duration::from_nanos(1));
+    let unseen_up_to = now.saturating_sub(signed(longest));
+    let unseen_up_to = unseen_up_to.unwrap_or(Timestamp::MIN);
+    let passed = passed(rule, schedule.dealt_with, unseen_up_to, patience.told.max(1));
+    come.up_to = passed.last.back().copied();
+    (come.untold, come.uncounted) = (passed.before, passed.uncounted);
+    let mut unseen = passed.last;
+    for due in rule.iter_after(schedule.dealt_with.max(unseen_up_to)) {
         let comes = fires(schedule, due);
         if comes > now {
             break;
@@ -61,6 +76,51 @@ pub(super) fn come(schedule: &Schedule, rule: &Rule, now: Timestamp, patience: P
     come.now = caught_up.chain(started).collect();
     come.missed = unseen.into();
     come
+}
+
+/// The last times of a rule within some time.
+#[derive(Default)]
+struct Passed {
+    last: VecDeque<Timestamp>,
+    /// How many were seen before them.
+    before: u64,
+    /// Whether there are more before them, which were not.
+    uncounted: bool,
+}
+
+/// The last `most` times after `from` and up to `to`. Looks at [`WALK`] of them for each time that what is left
+/// is halved, so that it ends soon however many they are.
+fn passed(rule: &Rule, from: Timestamp, to: Timestamp, most: usize) -> Passed {
+    let mut found = Passed::default();
+    let mut walked = 0;
+    for due in rule.iter_after(from).take_while(|due| *due <= to) {
+        found.last.push_back(due);
+        if found.last.len() > most {
+            found.last.pop_front();
+            found.before += 1;
+        }
+        walked += 1;
+        if walked < WALK.max(2 * most) {
+            continue;
+        }
+        let half = due.saturating_add(to.duration_since(due) / 2).unwrap_or(to).max(due);
+        let mut later = match half < to {
+            true => passed(rule, half, to, most),
+            // Too close to each other to be halved further: there is less than a nanosecond between.
+            false => break,
+        };
+        let lacking = most - later.last.len().min(most);
+        let between =
+            if lacking > 0 { passed(rule, due, half, lacking) } else { Passed::default() };
+        let uncounted = later.uncounted || between.uncounted || lacking == 0;
+        let mut last: VecDeque<_> = found.last.into_iter().chain(between.last).collect();
+        last.extend(later.last.drain(..));
+        let over = last.len().saturating_sub(most);
+        last.drain(..over);
+        let before = found.before + between.before + later.before + over as u64;
+        return Passed { last, before, uncounted };
+    }
+    found
 }
 
 /// How many of the last of `unseen` are made up for.

@@ -188,6 +188,38 @@ async fn a_clock_that_is_set_back_repeats_nothing() {
 }
 
 #[tokio::test]
+async fn of_a_year_of_seconds_only_the_last_are_looked_for() {
+    let cron = |cron: &str| ScheduleSpec { cron: cron.into(), ..every("1s") };
+    let year = 365 * 24 * 3600;
+    // The second is due in the first minutes of the year alone.
+    for (spec, last) in [
+        (every("1s"), year),
+        (cron("* * * * * *"), year),
+        (cron("* * 0-5 1 3 *"), 6 * 3600 - 1),
+        (cron("* * * * 3 *"), 31 * 24 * 3600 - 1),
+    ] {
+        let catch_up = CatchUp { mode: CatchUpMode::None, ..CatchUp::default() };
+        let told = spec.cron.clone();
+        let stage = stage(ScheduleSpec { catch_up, ..spec }).await;
+        stage.scheduler.tick(after(year + 3)).await;
+        let rows = stage.rows();
+        let missed: Vec<_> = rows.iter().filter(|row| row.1 == Missed).map(|row| row.0).collect();
+        // What is not late yet has started.
+        let last = last.min(year + 3 - 11);
+        assert_eq!(missed, [last - 3, last - 2, last - 1, last], "{told}");
+        let page = Page { limit: 100, cursor: None };
+        let rows = stage.fake.storage.due_rows(&name(), &page).unwrap().items;
+        let first = rows.iter().rev().find(|row| row.outcome == Missed).unwrap();
+        let reason = first.reason.as_ref().unwrap();
+        assert!(reason.contains(" times before it: "), "{first:?}");
+        // Six hours of seconds are counted after all.
+        assert_eq!(reason.starts_with("as at least "), told != "* * 0-5 1 3 *", "{first:?}");
+        let next = stage.scheduler.get(&name(), after(year + 3)).await.unwrap().next;
+        assert_eq!(next.len(), 5);
+    }
+}
+
+#[tokio::test]
 async fn a_clock_that_is_set_forward_is_made_up_for_by_the_rule() {
     let catch_up = CatchUp { mode: CatchUpMode::None, ..CatchUp::default() };
     let stage = stage(ScheduleSpec { catch_up, ..every("10m") }).await;
