@@ -108,8 +108,13 @@ impl Dispatcher {
     /// Messages that may wait; a full channel makes the sender wait.
     const MESSAGES: usize = 1024;
 
-    /// Starts the dispatcher's task, with the runs that an earlier process left.
-    pub(super) fn start(shared: Arc<Shared>, unfinished: Vec<Waiting>) -> Handle {
+    /// Starts the dispatcher's task, with the runs that an earlier process left, and those of them that were
+    /// to stop.
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        unfinished: Vec<Waiting>,
+        stopped: &[RunId],
+    ) -> Handle {
         let (sender, messages) = mpsc::channel(Self::MESSAGES);
         let queue = shared.settings.queue;
         let state = Arc::<State>::default();
@@ -123,6 +128,8 @@ impl Dispatcher {
         let roster = Roster::new([]);
         let mut dispatcher = Self { shared, state, sender, roster };
         unfinished.into_iter().for_each(|waiting| dispatcher.wait(waiting));
+        // Nobody tells them again, and what they wait for may take long.
+        stopped.iter().for_each(|run| dispatcher.roster.cancel(*run));
         tokio::spawn(dispatcher.run(messages));
         handle
     }

@@ -242,14 +242,15 @@ impl Runner {
             stop,
             retrying: tokio::sync::Mutex::default(),
         });
-        let mut left = Vec::with_capacity(unfinished.len());
+        let (mut left, mut stopped) = (Vec::with_capacity(unfinished.len()), Vec::new());
         for run in &unfinished {
             if let Some(run) = shared.storage.run(*run)? {
                 shared.hub.adopt(&run);
                 left.push(shared.left_by_earlier(&run));
+                stopped.extend(run.cancel_requested.then_some(run.spec.id));
             }
         }
-        let dispatcher = Dispatcher::start(Arc::clone(&shared), left);
+        let dispatcher = Dispatcher::start(Arc::clone(&shared), left, &stopped);
         Ok(Self { shared, dispatcher })
     }
 

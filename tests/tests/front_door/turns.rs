@@ -170,12 +170,42 @@ async fn a_superseding_run_holds_across_a_kill() {
     server.kill9().await;
     let server: Server = server.restart().await;
     let client = server.client();
-    target.release("blocker");
+    // Before the run ends that is before it, whether or not it was told to stop when the server was killed.
     assert_eq!(client.finished(&older).await["status"], "cancelled");
+    target.release("blocker");
     for run in [&blocker, &newer] {
         let run = client.finished(run).await;
         assert_eq!(run["status"], "passed", "{run:#}");
     }
     let location = client.get(&format!("/runs/{newer}")).await;
     assert_eq!(location.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn runs_that_were_told_to_stop_end_after_a_kill_without_waiting_for_their_turn() {
+    let target = Target::start().await;
+    let settings = Settings::default().flag("runner-concurrent-runs", 1);
+    let mut server = steps::server(settings, &target).await;
+    let client = server.client();
+    let blocker = client.submit("steps", &steps::held("blocker")).await;
+    steps::wait_until_held(&target, "blocker", 1).await;
+    // More than are ended at a time: of some the end is not stored yet when the server is killed.
+    let mut runs = Vec::new();
+    for _ in 0..40 {
+        runs.push(client.submit("steps", &json!({})).await);
+    }
+    let stop = |run| {
+        let client = client.clone();
+        async move { client.post(&format!("/runs/{run}/cancel"), &json!({})).await.status }
+    };
+    futures::future::join_all(runs.iter().map(stop)).await;
+    server.kill9().await;
+    let server: Server = server.restart().await;
+    let client = server.client();
+    for run in &runs {
+        assert_eq!(client.finished(run).await["status"], "cancelled");
+    }
+    assert_eq!(client.json(&format!("/runs/{blocker}")).await["status"], "running");
+    target.release("blocker");
+    assert_eq!(client.finished(&blocker).await["status"], "passed");
 }
