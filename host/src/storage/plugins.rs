@@ -417,7 +417,7 @@ pub(super) fn stage(
             replace(database, &mut batch.writes, &keys::gated(run), &record)?;
             Ok(true)
         }
-        PluginChange::Settled(settled) => stage_settled(database, &mut batch.writes, *settled),
+        PluginChange::Settled(settled) => stage_settled(database, batch, *settled),
     }
 }
 
@@ -484,11 +484,19 @@ fn put_delivery(
 
 fn stage_settled(
     database: &Database,
-    writes: &mut sled::Batch,
+    batch: &mut Batch,
     settled: Settled,
 ) -> Result<bool, StorageError> {
     let Settled { delivery, kept, annotations, forgotten } = settled;
     let name = &delivery.plugin;
+    let run = delivery.notice.run.as_ref().map(|run| run.id).filter(|_| !annotations.is_empty());
+    // A delivery may be told for longer than its run is kept: what is said then would stay for ever.
+    let run = match run {
+        Some(run) if batch.gone.contains(&run) => None,
+        Some(run) => database.get_raw(&keys::run(run))?.map(|_| run),
+        None => None,
+    };
+    let writes = &mut batch.writes;
     if database.get_raw(&keys::plugin(name))?.is_none() {
         return Ok(false);
     }
@@ -507,8 +515,8 @@ fn stage_settled(
             values::put(writes, &key, &content);
         }
     }
-    if let Some(run) = delivery.notice.run.as_ref().filter(|_| !annotations.is_empty()) {
-        let key = keys::annotation(run.id, delivery.number);
+    if let Some(run) = run {
+        let key = keys::annotation(run, delivery.number);
         replace(database, writes, &key, &record::encode(&(name, annotations))?)?;
     }
     Ok(true)

@@ -1,8 +1,11 @@
 //! What is forgotten and what stays.
 
 use super::*;
-use crate::model::{Keep, KeepRule, Pin};
-use crate::storage::{Freed, FreedSums, keys};
+use crate::model::{
+    Annotation, Delivery, DeliveryStatus, Filters, GateFailure, Gated, Keep, KeepRule, Kept,
+    Notice, NoticeKind, Pin, Plugin, Standing, Wishes,
+};
+use crate::storage::{Freed, FreedSums, Settled, keys};
 
 const ALL_BUT_ONE: KeepRule = KeepRule { age_ms: 0, runs: 1 };
 
@@ -240,4 +243,67 @@ async fn a_store_from_before_artifacts_were_found_by_themselves_is_brought_up_to
     let Err(error) = opened else { panic!("it was opened") };
     let told = error.to_string();
     assert!(told.contains("format 3") && told.contains("newer version"), "{told}");
+}
+
+/// What a plugin says of a run by a delivery.
+fn said(run: RunId, number: u64) -> Settled {
+    let mut notice = Notice::sample(NoticeKind::RunFinished);
+    notice.run.as_mut().unwrap().id = run;
+    let delivery = Delivery {
+        number,
+        plugin: "issues".parse().unwrap(),
+        notice,
+        status: DeliveryStatus::Delivered,
+        attempts: 1,
+        since: Timestamp::UNIX_EPOCH,
+        next_at: Timestamp::UNIX_EPOCH,
+        last: None,
+    };
+    // Of more than one part.
+    let digits = |n: u32| Digest::of(&n.to_be_bytes()).hex();
+    let annotation = annotation(&(0..200).map(digits).collect::<String>());
+    Settled { delivery, kept: Kept::new(), annotations: vec![annotation], forgotten: Vec::new() }
+}
+
+fn annotation(title: &str) -> Annotation {
+    Annotation { title: title.into(), url: None, values: Vec::new() }
+}
+
+#[tokio::test]
+async fn what_plugins_said_of_a_run_goes_with_it_and_comes_not_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(&dir);
+    let component = Bytes::from_static(b"plugin");
+    let plugin = Plugin {
+        name: "issues".parse().unwrap(),
+        digest: Digest::of(&component),
+        imports: Vec::new(),
+        size_bytes: 6,
+        created_at: Timestamp::UNIX_EPOCH,
+        updated_at: Timestamp::UNIX_EPOCH,
+        policy: Policy::default(),
+        filters: Filters::default(),
+        wishes: Wishes::default(),
+        standing: Standing::Enabled,
+        gate_failure: GateFailure::default(),
+        missed: 0,
+    };
+    opened.storage.put_plugin(plugin, Some(component)).await.unwrap();
+    let gone = opened.ended(1, RunStatus::Cancelled, vec![]).await.id;
+    let kept = opened.ended(2, RunStatus::Passed, vec![]).await.id;
+    let before = opened.keys_of(gone);
+    for (number, run) in [(1, gone), (2, gone), (3, kept)] {
+        assert!(opened.storage.settle(said(run, number)).await.unwrap());
+        let said = vec![("gate".parse().unwrap(), annotation("go"))];
+        opened.storage.put_gated(run, Gated { said, ..Gated::default() }).await.unwrap();
+    }
+    assert_eq!(opened.storage.annotations(gone).unwrap().len(), 3);
+    assert!(opened.keys_of(gone) > before + 3, "long ones have several parts");
+
+    opened.forget(ALL_BUT_ONE).await;
+    assert_eq!(opened.keys_of(gone), 0);
+    assert_eq!(opened.storage.annotations(kept).unwrap().len(), 2);
+    // A delivery that is told when its run is forgotten leaves nothing behind.
+    assert!(opened.storage.settle(said(gone, 4)).await.unwrap());
+    assert_eq!((opened.keys_of(gone), opened.storage.annotations(gone).unwrap()), (0, vec![]));
 }
