@@ -15,7 +15,8 @@ use super::message::{Append, Origin};
 use super::pending::Before;
 use super::retention::Freed;
 use super::{
-    IdempotencyKey, Shared, StorageError, keys, record, runs, schedules, suites, triggers, values,
+    IdempotencyKey, Shared, StorageError, keys, lists, record, runs, schedules, suites, triggers,
+    values,
 };
 use crate::model::{Digest, EventKind, Run, RunEvent, RunId, RunSummary, SuiteId};
 
@@ -61,6 +62,7 @@ pub(super) struct Batch {
     answered: HashMap<Digest, Answered>,
     numbers: HashMap<SuiteId, u64>,
     components: Changes,
+    pub(super) lists: lists::Changes,
     counting: Counting,
     events: Vec<Arc<RunEvent>>,
     now: Timestamp,
@@ -78,6 +80,7 @@ impl Batch {
             answered: HashMap::new(),
             numbers: HashMap::new(),
             components: Changes::new(),
+            lists: lists::Changes::default(),
             counting: Counting::default(),
             events: Vec::new(),
             now: Timestamp::now(),
@@ -129,7 +132,7 @@ impl Batch {
             self.remember(&key, EarlierAnswer::Event { run, seq });
         }
         if let EventKind::RunQueued { spec } = &event.kind {
-            self.writes.insert(keys::numbered(&spec.suite, spec.number), run.as_bytes());
+            self.lists.number(&spec.suite, spec.number, run);
             let number = self.numbers.entry(spec.suite.clone()).or_default();
             *number = spec.number.max(*number);
         }
@@ -242,13 +245,14 @@ impl Batch {
                 }
             }
             if before != Some(&touched.now.summary) {
-                stage_summary(&mut self.writes, before, &touched.now.summary)?;
+                stage_summary(&mut self.writes, &mut self.lists, before, &touched.now.summary)?;
             }
         }
         for (suite, number) in &self.numbers {
             let highest = shared.numbers.stored(&shared.database, suite)?.max(*number);
             self.writes.insert(keys::highest_number(suite), record::encode(&highest)?);
         }
+        self.lists.stage(&shared.database, &mut self.writes)?;
         self.counting.finish(shared, &mut self.writes)?;
         if !self.answered.is_empty() {
             let added = self.answered.iter();
@@ -336,17 +340,17 @@ fn read_standing(shared: &Shared, run: RunId) -> Result<Option<Standing>, Storag
 /// Puts a summary, and moves the run in the lists where it stands elsewhere than before.
 fn stage_summary(
     batch: &mut sled::Batch,
+    lists: &mut lists::Changes,
     before: Option<&RunSummary>,
     now: &RunSummary,
 ) -> Result<(), StorageError> {
-    let index =
-        |it: &RunSummary| keys::run_index(it.id, &it.suite, it.status, it.reference.as_deref());
-    let (from, to) = (before.map(index).unwrap_or_default(), index(now));
-    for key in from.iter().filter(|key| !to.contains(key)) {
-        batch.remove(key.as_slice());
+    let of = |it: &RunSummary| keys::lists_of(&it.suite, it.status, it.reference.as_deref());
+    let (from, to) = (before.map(of).unwrap_or_default(), of(now));
+    for list in from.iter().filter(|list| !to.contains(list)) {
+        lists.leave(list.clone(), now.id);
     }
-    for key in to.iter().filter(|key| !from.contains(key)) {
-        batch.insert(key.as_slice(), &[]);
+    for list in to.into_iter().filter(|list| !from.contains(list)) {
+        lists.enter(list, now.id);
     }
     match (before.map(|it| it.status.is_terminal()), now.status.is_terminal()) {
         (None | Some(true), false) => batch.insert(keys::unfinished(now.id), &[]),

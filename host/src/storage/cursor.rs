@@ -3,8 +3,8 @@
 use std::ops::Bound;
 
 use super::durable::Database;
-use super::{Page, Paged, StorageError};
-use crate::model::Digest;
+use super::{Page, Paged, StorageError, keys, lists};
+use crate::model::{Digest, RunId};
 
 /// Enough to tell a cursor of another list, or a mistyped one, from one of this list.
 const CHECK_BYTES: usize = 4;
@@ -36,6 +36,40 @@ pub(super) fn page<T>(
         }
     }
     Ok(Paged { items, next_cursor: None })
+}
+
+/// Reads one page of a list of runs. `item` makes an item of a run, or skips it.
+pub(super) fn page_of_runs<T>(
+    database: &Database,
+    list: &[u8],
+    page: &Page,
+    mut item: impl FnMut(RunId) -> Result<Option<T>, StorageError>,
+) -> Result<Paged<T>, StorageError> {
+    let mut after = match &page.cursor {
+        None => None,
+        Some(cursor) => Some(keys::read_run(&read(list, cursor)?).ok_or(StorageError::BadCursor)?),
+    };
+    let limit = page.limit.max(1);
+    let (mut items, mut last) = (Vec::new(), None);
+    loop {
+        // One more, to know whether there is.
+        let runs = lists::newest(database, list, after, limit + 1)?;
+        let is_end = runs.len() <= limit;
+        for run in runs {
+            if items.len() == limit {
+                let rest = last.map(keys::place).unwrap_or_default();
+                return Ok(Paged { items, next_cursor: Some(write(list, &rest)) });
+            }
+            after = Some(run);
+            if let Some(found) = item(run)? {
+                items.push(found);
+                last = Some(run);
+            }
+        }
+        if is_end {
+            return Ok(Paged { items, next_cursor: None });
+        }
+    }
 }
 
 /// A cursor is the rest of the last key and a check over list and key, in hexadecimal digits.

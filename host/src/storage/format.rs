@@ -4,16 +4,17 @@
 //! | --- | --- |
 //! | 1 | as first released |
 //! | 2 | which runs have an artifact is found by the artifact |
+//! | 3 | lists and numbers have up to 64 runs under one key |
 //!
 //! A store of an older format is brought up to date when it is opened, in steps that a crash may cut off
 //! anywhere. One of a newer format is refused: what this version does not know it would not keep in order.
 
 use super::durable::Database;
-use super::{StorageError, keys, runs};
+use super::{StorageError, keys, lists, runs};
 use crate::model::EventKind;
 
 /// The format that is written.
-pub(super) const FORMAT: u8 = 2;
+pub(super) const FORMAT: u8 = 3;
 
 /// How many keys are written at a time.
 const STEP: usize = 1_000;
@@ -24,9 +25,12 @@ pub(super) fn check(database: &Database) -> Result<(), StorageError> {
         None => mark(database),
         Some([FORMAT]) => Ok(()),
         Some([format, ..]) if *format > FORMAT => Err(StorageError::NewerStore(*format, FORMAT)),
-        Some([format @ 1]) => {
+        Some([format @ 1..FORMAT]) => {
             tracing::info!(from = format, to = FORMAT, "bringing the store up to date");
-            index_artifacts(database)?;
+            if *format == 1 {
+                index_artifacts(database)?;
+            }
+            lists::pack(database, STEP)?;
             mark(database)
         }
         Some(_) => Err(StorageError::Damaged("the mark of the store's format".into())),

@@ -13,9 +13,9 @@
 //! | `p` | suite | policy |
 //! | `m` | suite | what is said of its tests |
 //! | `n` | suite | the highest run number |
-//! | `N` | suite, number (u64) | run id |
+//! | `o` | suite, number / 64 (u64) | which run has which of these numbers (see `lists`) |
 //! | `r` | inverted run id | summary |
-//! | `i` | which of suite, status, reference; these; inverted run id | |
+//! | `i` | which of suite, status, reference; these; inverted run id | the runs up to that one (see `lists`) |
 //! | `u` | run id | (the run is not finished) |
 //! | `e` | run id, number of the first event (u64) | a page of events |
 //! | `d` | run id, stage, round, number | detail of an attempt |
@@ -148,9 +148,20 @@ pub(super) fn read_highest_number(key: &[u8]) -> Option<SuiteId> {
     std::str::from_utf8(suite).ok()?.parse().ok()
 }
 
-/// Where a run of a suite is found by its number.
-pub(super) fn numbered(suite: &SuiteId, number: u64) -> Vec<u8> {
-    [of_suite(b"N", suite), number.to_be_bytes().to_vec()].concat()
+/// Where a run of a suite is found by its number: the key, and which of the numbers under it.
+pub(super) fn numbers(suite: &SuiteId, number: u64) -> (Vec<u8>, u8) {
+    let key = [of_suite(b"o", suite), (number / 64).to_be_bytes().to_vec()].concat();
+    (key, (number % 64) as u8)
+}
+
+/// The start of the keys by which stores of format 2 found runs by their number.
+pub(super) const NUMBERS_OF_2: &[u8] = b"N";
+
+/// Suite and number of such a key.
+pub(super) fn read_number_of_2(key: &[u8]) -> Option<(SuiteId, u64)> {
+    let (suite, number) = key.strip_prefix(NUMBERS_OF_2)?.split_last_chunk()?;
+    let suite = std::str::from_utf8(suite.strip_suffix(&[0])?).ok()?;
+    Some((suite.parse().ok()?, u64::from_be_bytes(*number)))
 }
 
 /// The start of the keys of all summaries, newest run first.
@@ -171,11 +182,19 @@ pub(super) fn runs_with(
     suite: Option<&SuiteId>,
     status: Option<RunStatus>,
     reference: Option<&str>,
+/// A run's place in lists: the newest comes first.
+pub(super) fn place(run: RunId) -> [u8; 16] {
+    inverted(run.as_bytes())
+}
+
 ) -> Vec<u8> {
     let which = u8::from(suite.is_some())
         | u8::from(status.is_some()) << 1
         | u8::from(reference.is_some()) << 2;
     if which == 0 {
+/// The start of the keys of all lists of runs but that of all.
+pub(super) const LISTS: &[u8] = b"i";
+
         return RUNS.to_vec();
     }
     let mut key = vec![b'i', which];
@@ -192,28 +211,25 @@ pub(super) fn runs_with(
     key
 }
 
-/// Every key by which lists find a run, less that of its summary.
-pub(super) fn run_index(
-    run: RunId,
+/// Every list that a run is in, less that of all.
+pub(super) fn lists_of(
     suite: &SuiteId,
     status: RunStatus,
     reference: Option<&str>,
 ) -> Vec<Vec<u8>> {
-    let mut keys = Vec::with_capacity(7);
+    let mut lists = Vec::with_capacity(7);
     for suite in [None, Some(suite)] {
         for status in [None, Some(status)] {
             // A run without a reference is in no list by reference.
             for reference in
                 [None, reference].into_iter().take(1 + usize::from(reference.is_some()))
             {
-                let start = runs_with(suite, status, reference);
-                if start != RUNS {
-                    keys.push([start.as_slice(), &inverted(run.as_bytes())].concat());
-                }
+                let list = runs_with(suite, status, reference);
+                lists.extend((list != RUNS).then_some(list));
             }
         }
     }
-    keys
+    lists
 }
 
 /// Stored: a status keeps its number.
@@ -599,6 +615,8 @@ mod tests {
     #[test]
     fn no_suites_keys_start_with_anothers() {
         let (short, long): (SuiteId, SuiteId) = ("a/b".parse().unwrap(), "a/bc".parse().unwrap());
+        let old = b"Na/b\0\0\0\0\0\0\0\x01\x02";
+        assert_eq!(read_number_of_2(old), Some(("a/b".parse().unwrap(), 258)));
         assert!(!versions(&long).starts_with(&versions(&short)));
         let status = Some(RunStatus::Queued);
         let list = runs_with(Some(&short), status, None);
@@ -608,16 +626,15 @@ mod tests {
     #[test]
     fn a_run_is_in_one_list_for_each_combination() {
         let suite: SuiteId = "a/b".parse().unwrap();
-        let id = RunId::new();
-        let keys = run_index(id, &suite, RunStatus::Passed, Some("main"));
-        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        let lists = lists_of(&suite, RunStatus::Passed, Some("main"));
+        let distinct: std::collections::BTreeSet<_> = lists.iter().collect();
         assert_eq!(distinct.len(), 7);
-        assert_eq!(run_index(id, &suite, RunStatus::Passed, None).len(), 3);
+        assert_eq!(lists_of(&suite, RunStatus::Passed, None).len(), 3);
         for suite in [None, Some(&suite)] {
             for status in [None, Some(RunStatus::Passed)] {
                 for reference in [None, Some("main")] {
                     let start = runs_with(suite, status, reference);
-                    let found = keys.iter().filter(|key| key.starts_with(&start)).count();
+                    let found = lists.iter().filter(|list| **list == start).count();
                     assert_eq!(found, usize::from(start != RUNS));
                 }
             }

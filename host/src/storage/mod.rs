@@ -15,7 +15,8 @@
 //! | `counting`, `recount`, `statistics` | results and failures: kept up to date, made again, read |
 //! | `pins`, `retention` | which runs are kept, and how others are forgotten |
 //! | `settings` | what an operator may want otherwise |
-//! | `cursor` | lists in pages |
+//! | `transfer` | what exports read and imports store |
+//! | `lists`, `cursor` | which runs are in which list; lists in pages |
 //! | `message`, `batch`, `ledger` | from what is asked, to one batch, to disk |
 //! | `pending`, `health` | what may be shown, and whether writes are taken |
 //!
@@ -36,6 +37,7 @@ mod health;
 mod idempotency;
 mod keys;
 mod ledger;
+mod lists;
 mod marks;
 mod message;
 mod numbers;
@@ -591,8 +593,7 @@ impl Storage {
         suite: &SuiteId,
         number: u64,
     ) -> Result<Option<RunId>, StorageError> {
-        let id = self.shared().database.get_raw(&keys::numbered(suite, number))?;
-        let id = id.and_then(|id| id.as_ref().try_into().ok()).map(RunId::from_bytes);
+        let id = lists::numbered(&self.shared().database, suite, number)?;
         // A run whose first event is not yet durable is not there yet.
         match id {
             Some(id) => Ok(self.summary(id)?.map(|_| id)),

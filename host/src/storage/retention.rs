@@ -15,7 +15,7 @@ use super::batch::Batch;
 use super::components::Users;
 use super::durable::Database;
 use super::message::Change;
-use super::{Shared, Storage, StorageError, keys, runs, suites, values};
+use super::{Shared, Storage, StorageError, keys, lists, runs, suites, values};
 use crate::model::{Digest, EventKind, KeepRule, RunId, RunStatus, RunSummary, SuiteId};
 
 /// The most keys that one step removes, and the most bytes of records that it reads for that: a batch of
@@ -23,6 +23,8 @@ use crate::model::{Digest, EventKind, KeepRule, RunId, RunStatus, RunSummary, Su
 /// how much is done at once, this what a step with large runs comes to.
 const STEP_KEYS: usize = 512;
 const STEP_BYTES: u64 = 1 << 20;
+/// How many runs of a list are read at a time, to look for those that may go.
+const LOOKED_AT: usize = 64;
 
 /// What was freed, counted by the committing thread.
 #[derive(Debug, Default)]
@@ -111,8 +113,7 @@ impl Storage {
             return Ok(None);
         };
         let start = keys::runs_with(Some(suite), None, None);
-        let key = self.shared().database.scan(&start).keys().nth(most).transpose()?;
-        Ok(key.and_then(|key| keys::read_run(&key[start.len()..])))
+        lists::nth_newest(&self.shared().database, &start, most)
     }
 
     /// Runs of a suite that the rule lets go, at most `most`, looked for from the oldest on or from `after`.
@@ -128,27 +129,30 @@ impl Storage {
         let shared = self.shared();
         let oldest = rule.oldest(now);
         let start = keys::runs_with(Some(suite), None, None);
-        let end = after.map_or([start.as_slice(), &[0xff; 17]].concat(), |run| {
-            [start.as_slice(), &keys::inverted(run.as_bytes())].concat()
-        });
-        let mut found = Expired::default();
-        let range = (Bound::Included(start.clone()), Bound::Excluded(end));
-        for key in shared.database.range(range).keys().rev() {
-            let Some(run) = keys::read_run(&key?[start.len()..]) else { continue };
-            if found.runs.len() == most {
-                return Ok(found);
+        let (mut found, mut after) = (Expired::default(), after);
+        loop {
+            let runs = lists::oldest(&shared.database, &start, after, LOOKED_AT)?;
+            let is_end = runs.len() < LOOKED_AT;
+            for run in runs {
+                if found.runs.len() == most {
+                    return Ok(found);
+                }
+                (after, found.last) = (Some(run), Some(run));
+                let Some(summary) = self.summary(run)? else { continue };
+                let is_beyond = beyond.is_some_and(|beyond| run.as_bytes() <= beyond.as_bytes());
+                // No later one ended before it was created.
+                if !is_beyond && oldest.is_none_or(|oldest| summary.created_at > oldest) {
+                    found.last = None;
+                    return Ok(found);
+                }
+                let ended = summary.finished_at;
+                let is_old = oldest.is_some_and(|oldest| ended.is_some_and(|ended| ended < oldest));
+                if (is_beyond || is_old) && may_go(shared, &summary)? {
+                    found.runs.push(run);
+                }
             }
-            found.last = Some(run);
-            let Some(summary) = self.summary(run)? else { continue };
-            let is_beyond = beyond.is_some_and(|beyond| run.as_bytes() <= beyond.as_bytes());
-            // No later one ended before it was created.
-            if !is_beyond && oldest.is_none_or(|oldest| summary.created_at > oldest) {
+            if is_end {
                 break;
-            }
-            let ended = summary.finished_at;
-            let is_old = oldest.is_some_and(|oldest| ended.is_some_and(|ended| ended < oldest));
-            if (is_beyond || is_old) && may_go(shared, &summary)? {
-                found.runs.push(run);
             }
         }
         found.last = None;
@@ -199,8 +203,7 @@ fn may_go(shared: &Shared, run: &RunSummary) -> Result<bool, StorageError> {
         return Ok(true);
     }
     let start = keys::runs_with(Some(&run.suite), Some(run.status), None);
-    let last = shared.database.scan(&start).keys().next().transpose()?;
-    let is_last = last.is_some_and(|key| keys::read_run(&key[start.len()..]) == Some(run.id));
+    let is_last = lists::nth_newest(&shared.database, &start, 0)? == Some(run.id);
     Ok(!is_last || !suites::exists(&shared.database, &run.suite)?)
 }
 
@@ -284,7 +287,7 @@ pub(super) fn stage(
             if !may_go(shared, &summary)? {
                 continue;
             }
-            stage_summary_gone(&shared.database, &mut batch.writes, &summary)?;
+            stage_summary_gone(&shared.database, batch, &summary)?;
             if !part.ends {
                 batch.writes.insert(keys::leaving(run), &[]);
             }
@@ -306,18 +309,15 @@ pub(super) fn stage(
 /// Takes a run out of every list.
 fn stage_summary_gone(
     database: &Database,
-    writes: &mut sled::Batch,
+    batch: &mut Batch,
     summary: &RunSummary,
 ) -> Result<(), StorageError> {
     let RunSummary { id, suite, status, reference, number, .. } = summary;
-    values::remove(database, writes, &keys::run(*id))?;
-    for key in keys::run_index(*id, suite, *status, reference.as_deref()) {
-        writes.remove(key);
+    values::remove(database, &mut batch.writes, &keys::run(*id))?;
+    for list in keys::lists_of(suite, *status, reference.as_deref()) {
+        batch.lists.leave(list, *id);
     }
-    let numbered = keys::numbered(suite, *number);
-    if database.get_raw(&numbered)?.is_some_and(|run| run == id.as_bytes()) {
-        writes.remove(numbered);
-    }
+    batch.lists.no_number(suite, *number, *id);
     Ok(())
 }
 

@@ -118,11 +118,14 @@ impl Storage {
     pub fn runs(&self, query: &RunQuery, page: &Page) -> Result<Paged<RunSummary>, StorageError> {
         let shared = self.shared();
         let start = keys::runs_with(query.suite.as_ref(), query.status, query.reference.as_deref());
-        cursor::page(&shared.database, &start, page, |rest| {
-            let Some(run) = keys::read_run(rest) else { return Ok(None) };
-            // It may have changed since its place in the list was read.
-            Ok(self.summary(run)?.filter(|summary| query.matches(summary)))
-        })
+        // It may have changed since its place in the list was read.
+        let shown = |run| Ok(self.summary(run)?.filter(|summary| query.matches(summary)));
+        if start == keys::RUNS {
+            return cursor::page(&shared.database, &start, page, |rest| {
+                keys::read_run(rest).map_or(Ok(None), shown)
+            });
+        }
+        cursor::page_of_runs(&shared.database, &start, page, shown)
     }
 
     /// Ids of runs without a final event, oldest first.

@@ -27,7 +27,7 @@ async fn wait_until_gone(client: &Client, path: &str) {
 }
 
 /// Goes through all suites once, to the end.
-async fn forget(client: &Client) -> Value {
+pub(crate) async fn forget(client: &Client) -> Value {
     let before = client.json("/retention").await["last_round"]["started_at"].clone();
     client.post("/retention", &json!({})).await.expect(StatusCode::ACCEPTED);
     let ended = async {
@@ -183,15 +183,66 @@ async fn whenever_it_is_killed_while_it_forgets_what_is_listed_is_whole_and_the_
 /// schedule. It is never to be made anew.
 const FORMAT_1: &[u8] = include_bytes!("stores/format-1.tar.zst");
 
-#[tokio::test]
-async fn a_store_that_an_older_version_wrote_is_read_and_goes_on() {
+/// A store as a server of format 2 left it: a suite with 70 runs of one test, of which every tenth failed, in
+/// three references, and a muted test. It is never to be made anew.
+const FORMAT_2: &[u8] = include_bytes!("stores/format-2.tar.zst");
+
+/// A server with a store as an older version left it.
+async fn server_of(store: &[u8], settings: Settings) -> Server {
     let mut server = Server::start().await;
     server.kill9().await;
     std::fs::remove_dir_all(server.data()).unwrap();
-    let archive = zstd::stream::decode_all(FORMAT_1).unwrap();
+    let archive = zstd::stream::decode_all(store).unwrap();
     tar::Archive::new(archive.as_slice()).unpack(server.data()).unwrap();
+    server.restart_with(settings).await
+}
+
+#[tokio::test]
+async fn lists_of_a_store_of_format_2_are_the_same_whatever_is_asked_for() {
     let settings = Settings::default().flag("retention-age-ms", 0);
-    let server = server.restart_with(settings.clone()).await;
+    let server = server_of(FORMAT_2, settings.clone()).await;
+    let client = server.client();
+    let numbers = async |query: &str| -> Vec<u64> {
+        let runs = client.list(&format!("/runs?limit=11&{query}")).await;
+        runs.iter().map(|run| run["number"].as_u64().unwrap()).collect()
+    };
+    let expected = |of: &dyn Fn(u64) -> bool| -> Vec<u64> {
+        (1..=70).rev().filter(|number| of(*number)).collect()
+    };
+    for (query, of) in [
+        ("", &(|_| true) as &dyn Fn(u64) -> bool),
+        ("suite=flaky", &|_| true),
+        ("status=failed", &|number| number % 10 == 0),
+        ("status=passed&suite=flaky", &|number| number % 10 != 0),
+        ("reference=r1", &|number| number % 3 == 1),
+        ("reference=r2&status=failed&suite=default/flaky", &|number| number % 30 == 20),
+    ] {
+        assert_eq!(numbers(query).await, expected(of), "{query}");
+    }
+    let run = client.json("/suites/default/flaky/runs/65").await;
+    assert_eq!((&run["number"], &run["reference"]), (&json!(65), &json!("r2")));
+    let marks = client.list("/suites/default/flaky/marks").await;
+    assert_eq!((marks.len(), &marks[0]["kind"]), (1, &json!("muted")));
+    let statistics = client.json("/suites/default/flaky/tests/assertion/statistics").await;
+    assert_eq!(statistics["totals"], json!({"runs": 70, "failed": 7, "retried": 9}));
+
+    // What comes stands before what was there, and what was there goes as anything else.
+    let new = client.run("flaky", &only("steady")).await;
+    assert_eq!(new["number"], 71);
+    assert_eq!(numbers("suite=flaky").await[..2], [71, 70]);
+    let server = server.restart_with(settings.flag("retention-runs", 5)).await;
+    let client = server.client();
+    forget(&client).await;
+    let numbers: Vec<_> = client.list("/runs?suite=flaky").await;
+    let numbers: Vec<_> = numbers.iter().map(|run| run["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [71, 70, 69, 68, 67]);
+    client.get("/suites/default/flaky/runs/65").await.problem(404);
+}
+
+#[tokio::test]
+async fn a_store_that_an_older_version_wrote_is_read_and_goes_on() {
+    let settings = Settings::default().flag("retention-age-ms", 0);
+    let server = server_of(FORMAT_1, settings.clone()).await;
     let client = server.client();
     let runs = client.list("/runs").await;
     let found: Vec<_> = runs.iter().map(|run| (&run["number"], &run["status"])).collect();
