@@ -1,5 +1,6 @@
 //! Everything long-lived, wired in one function and passed on. There are no statics.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::compile::Compiler;
 use crate::config::{Config, DeclaredSuite, Invalid};
 use crate::metrics::Metrics;
-use crate::model::{Introduction, Limit, Name, Policy, Step};
+use crate::model::{Introduction, Limit, Marks, Name, Policy, Step, SuiteId};
 use crate::plugins::{self, Plugins};
 use crate::retention::Retention;
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
@@ -81,6 +82,7 @@ impl App {
         let storage = Storage::open(data_dir, settings, metrics.clone(), on_stored)
             .map_err(failed)
             .with_context(|| format!("failed to use the data in {}", config.data_dir.display()))?;
+        Self::declare_marks(&config, &storage, Timestamp::now())?;
         let exe = std::env::current_exe().context("failed to find our own executable")?;
         let compiler = Compiler::new(
             exe,
@@ -139,6 +141,25 @@ impl App {
         tokio::spawn(app.scheduler.clone().run(app.draining.clone()));
         tokio::spawn(app.retention.clone().run(app.draining.clone()));
         Ok(app)
+    }
+
+    /// Has tests be marked as the configuration declares, from the first run on.
+    fn declare_marks(config: &Config, storage: &Storage, now: Timestamp) -> anyhow::Result<()> {
+        let mut declared: HashMap<SuiteId, Marks> = HashMap::new();
+        for mark in &config.marks {
+            let told = format!("the mark of the test {:?}", mark.test);
+            let (suite, test, mark) =
+                mark.clone().into_mark(now).map_err(|error| anyhow::anyhow!("{told}: {error}"))?;
+            let bounds = &config.runner.bounds;
+            bounds.check_text("reason", &mark.reason).with_context(|| told.clone())?;
+            bounds.check_text("by", mark.by.as_deref().unwrap_or_default()).context(told)?;
+            let marks = declared.entry(suite.clone()).or_default();
+            if marks.insert(test.clone(), mark).is_some() {
+                anyhow::bail!("the test {test:?} of {suite} is marked twice: say one thing of it");
+            }
+        }
+        storage.declare_marks(declared);
+        Ok(())
     }
 
     /// Takes over what the configuration file declares; suites first, which the rest names.

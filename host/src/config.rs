@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::CompileSettings;
 use crate::http::HttpSettings;
-use crate::http::views::{ScheduleBody, TriggerBody, TriggerRule};
+use crate::http::views::{DeclaredMark, ScheduleBody, TriggerBody, TriggerRule};
 use crate::model::{Filters, Name, Policy, Protocol};
 use crate::plugins::PluginSettings;
 use crate::retention::RetentionSettings;
@@ -84,6 +84,10 @@ pub struct Config {
     /// Triggers that the file declares. They are changed there alone. Only the file has them.
     #[serde(skip_serializing)]
     pub triggers: Vec<TriggerBody>,
+    /// Tests that the file mutes, disables or expects to fail. That is changed there alone. Only the file
+    /// has them.
+    #[serde(skip_serializing)]
+    pub marks: Vec<DeclaredMark>,
 }
 
 impl Default for Config {
@@ -106,6 +110,7 @@ impl Default for Config {
             plugins: Vec::new(),
             schedules: Vec::new(),
             triggers: Vec::new(),
+            marks: Vec::new(),
         }
     }
 }

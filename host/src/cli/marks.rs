@@ -109,10 +109,12 @@ impl ListArgs {
             let by = mark.by.as_deref().map(|by| format!(" by {}", safe_line(by)));
             let until = mark.until.map(|until| format!(" until {until}")).unwrap_or_default();
             let expired = if marked.expired { " (expired)" } else { "" };
+            let declared = if mark.declared { " (declared)" } else { "" };
             let (test, reason) = (safe_line(&marked.test), safe_line(&mark.reason));
             let test = surroundings.out.paint(Style::Name, &test);
             let kind = mark.kind.as_str();
-            writeln!(out, "{kind:<16} {test}{}{until}{expired}: {reason}", by.unwrap_or_default())?;
+            let told = format!("{}{until}{expired}{declared}", by.unwrap_or_default());
+            writeln!(out, "{kind:<16} {test}{told}: {reason}")?;
             if let Some(last) = &marked.last {
                 let passes = if marked.passes { "; it can be taken off the list" } else { "" };
                 let (status, number) = (last.status.as_str(), last.number);

@@ -10,8 +10,8 @@ use super::exit::{Exit, Failure};
 use super::terminal::{Look, Style, safe_line};
 use super::{Output, Surroundings};
 use crate::http::views::{
-    ChangeView, FailureGroupView, IntervalView, List, MeasureView, SeenView, StandingView,
-    StatisticsView,
+    ChangeView, FailureGroupView, IntervalView, List, MarkView, MeasureView, SeenView,
+    StandingView, StatisticsView,
 };
 use crate::model::{Digest, SuiteId};
 use crate::statistics::{Outcome, State};
@@ -204,8 +204,16 @@ fn write_standing(
     let (state, strip) = (state(look, standing.state), strip(standing));
     let name = look.paint(Style::Name, &format!("{suite}{test}"));
     let since = since.unwrap_or_default();
-    writeln!(out, "{state} {strip:>30} {passed:>6} passed {took:>9}  {name}{since}{sure}")?;
+    let mark = standing.mark.as_ref().map(|mark| format!("  [{}]", marked(mark)));
+    let mark = mark.unwrap_or_default();
+    writeln!(out, "{state} {strip:>30} {passed:>6} passed {took:>9}  {name}{mark}{since}{sure}")?;
     Ok(())
+}
+
+/// What is said of a test, in a few words.
+fn marked(mark: &MarkView) -> String {
+    let until = mark.until.map(|until| format!(" until {}", until.strftime("%F")));
+    format!("{}{}", mark.kind.as_str().replace('_', " "), until.unwrap_or_default())
 }
 
 fn write_statistics(
@@ -226,6 +234,9 @@ fn write_statistics(
         since.unwrap_or_default(),
         strip(standing)
     )?;
+    if let Some(mark) = &standing.mark {
+        writeln!(out, "  {}: {}", marked(mark), safe_line(&mark.reason))?;
+    }
     let cut = if window.cut { " (older ones are no longer kept)" } else { "" };
     writeln!(out, "  results          {}, {} failed{cut}", window.runs, window.failed)?;
     let rates = [("failure rate", window.failure_rate), ("passed on retry", window.retry_rate)];
@@ -362,6 +373,10 @@ mod tests {
                 {"number": 31, "outcome": "passed", "duration_ms": 5},
             ],
             "confirmation": {"bad": 8, "of": 30, "clean": 1, "more_runs": 9},
+            "mark": {
+                "kind": "expected_to_fail", "reason": "not\nbuilt", "by": null,
+                "since": "2026-01-02T03:04:05Z", "until": "2027-01-02T03:04:05Z",
+            },
             "window": {
                 "runs": 31, "failed": 5, "retried": 3, "attempts": 34, "failed_attempts": 8,
                 "failure_rate": rate, "retry_rate": rate, "flip_rate": 0.1,

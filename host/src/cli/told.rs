@@ -101,8 +101,8 @@ impl From<ClearedAttemptView> for ClearedAttempt {
 }
 
 impl From<MarkView> for Mark {
-    fn from(MarkView { kind, reason, by, since, until }: MarkView) -> Self {
-        Self { kind, reason, by, since, until }
+    fn from(MarkView { kind, reason, by, since, until, declared }: MarkView) -> Self {
+        Self { kind, reason, by, since, until, declared }
     }
 }
 

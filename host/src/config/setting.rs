@@ -61,8 +61,8 @@ impl Setting {
             match serde_json::from_value::<Config>(changed) {
                 // What the file declares is not part of the tree.
                 Ok(changed) => {
-                    let Config { suites, schedules, triggers, .. } = config;
-                    return Ok(Config { suites, schedules, triggers, ..changed });
+                    let Config { suites, plugins, schedules, triggers, marks, .. } = config;
+                    return Ok(Config { suites, plugins, schedules, triggers, marks, ..changed });
                 }
                 Err(error) => _ = first_error.get_or_insert(error.to_string()),
             }
@@ -117,7 +117,7 @@ pub(super) fn not_a_table(file: &toml::Table) -> Option<String> {
         .map(|(key, _)| key.clone())
 }
 
-/// The configuration as a tree, without suites, schedules and triggers.
+/// The configuration as a tree, without what the file declares.
 pub(super) fn tree(config: &Config) -> Value {
     serde_json::to_value(config).expect("settings are plain data with text as keys")
 }

@@ -35,6 +35,9 @@ pub fn show(loaded: &Loaded) -> String {
         show_fields("schedules", &serde_json::to_value(schedule).unwrap_or_default(), &mut text);
     }
     loaded.config.triggers.iter().for_each(|trigger| show_trigger(trigger, &mut text));
+    for mark in &loaded.config.marks {
+        show_fields("marks", &serde_json::to_value(mark).unwrap_or_default(), &mut text);
+    }
     text
 }
 

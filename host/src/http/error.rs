@@ -389,7 +389,7 @@ impl From<Arc<StorageError>> for ApiError {
                 "the cursor does not belong to this list: start without one, with the same query",
             ),
             StorageError::NoSuite(suite) => Self::not_found(format!("there is no suite {suite}")),
-            StorageError::TooManyMarks(_) => {
+            StorageError::TooManyMarks(_) | StorageError::MarkDeclared(_) => {
                 Self::new(Kind::Conflict, format!("failed to {error}"))
             }
             StorageError::Closed => Self::unavailable("the server is shutting down"),

@@ -14,9 +14,10 @@ use super::extract::{Path, Query, Received, page};
 use super::idempotency::Idempotency;
 use super::runs::{as_queued, location};
 use super::views::{FailureGroupView, List, RunView, StandingView, StatisticsView};
-use crate::model::{Digest, Name, SuiteId};
+use crate::model::{Digest, Marks, Name, SuiteId};
 use crate::runner::{ConfirmError, ConfirmOrder};
 use crate::statistics::{State as Standing, Window, report};
+use crate::storage::{Paged, Storage, StorageError, StoredSeries};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -103,12 +104,13 @@ async fn read(
     test: String,
     query: WindowQuery,
 ) -> Result<Json<StatisticsView>, ApiError> {
-    let window = query.window(Timestamp::now())?;
+    let now = Timestamp::now();
+    let window = query.window(now)?;
     let view = api.ask(move |storage| {
-        let found = storage.results(&suite, &test)?;
+        let (found, marks) = (storage.results(&suite, &test)?, storage.marks(&suite)?);
         Ok(found.ok_or_else(|| no_results(&suite, &test)).map(|found| StatisticsView {
             window: (&report(&found.series, &found.kept, &window)).into(),
-            standing: StandingView::of(&suite, &test, &found.series),
+            standing: StandingView::of(&suite, &test, &found.series).marked(&marks, now),
         }))
     });
     Ok(Json(view.await??))
@@ -146,7 +148,29 @@ pub(super) async fn tests(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<List<StandingView>>, ApiError> {
     let page = page(query.limit, query.cursor)?;
-    Ok(Json(List::of(api.ask(move |storage| storage.tests(&suite, &page)).await?)))
+    standings(&api, move |storage| storage.tests(&suite, &page)).await
+}
+
+/// Tests with what is said of them. Tests of one suite come one after the other.
+async fn standings(
+    api: &Api,
+    find: impl FnOnce(&Storage) -> Result<Paged<StoredSeries>, StorageError> + Send + 'static,
+) -> Result<Json<List<StandingView>>, ApiError> {
+    let list = api.ask(move |storage| {
+        let (found, now) = (find(storage)?, Timestamp::now());
+        let mut marks: Option<(SuiteId, Marks)> = None;
+        let mut items = Vec::with_capacity(found.items.len());
+        for stored in &found.items {
+            let known = match marks.take().filter(|(of, _)| *of == stored.suite) {
+                Some(known) => known,
+                None => (stored.suite.clone(), storage.marks(&stored.suite)?),
+            };
+            items.push(StandingView::from(stored).marked(&known.1, now));
+            marks = Some(known);
+        }
+        Ok(List { items, next_cursor: found.next_cursor })
+    });
+    Ok(Json(list.await?))
 }
 
 /// The groups of failures of a suite, the one that was last seen first.
@@ -217,8 +241,7 @@ async fn in_state(
     let suite = query.suite.map(|text| text.parse::<SuiteId>()).transpose();
     let suite = suite.map_err(|error| ApiError::malformed(format!("suite: {error}")))?;
     let page = page(query.limit, query.cursor)?;
-    let found = api.ask(move |storage| storage.tests_in(state, suite.as_ref(), &page)).await?;
-    Ok(Json(List::of(found)))
+    standings(api, move |storage| storage.tests_in(state, suite.as_ref(), &page)).await
 }
 
 /// What a run that confirms a test is asked for.

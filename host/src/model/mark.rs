@@ -64,6 +64,9 @@ pub struct Mark {
     pub since: Timestamp,
     /// Up to when it holds; for ever if there is no end.
     pub until: Option<Timestamp>,
+    /// Whether the server's configuration says so; it is changed there alone then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
 }
 
 /// The marked tests of a suite, by name.
@@ -85,7 +88,7 @@ impl Mark {
         }
         match until {
             Some(until) if until <= now => Err(format!("until is {until}, which has passed")),
-            _ => Ok(Self { kind, reason, by, since: now, until }),
+            _ => Ok(Self { kind, reason, by, since: now, until, declared: false }),
         }
     }
 

@@ -35,6 +35,11 @@ pub enum StorageError {
         "mark the test: {0} tests of the suite are marked already, take a mark away first (storage.marks)"
     )]
     TooManyMarks(u64),
+    /// The configuration says it, and nobody else.
+    #[error(
+        "change what is said of the test {0:?}: the server's configuration declares it, change it there and restart"
+    )]
+    MarkDeclared(String),
     /// What became of a time of this schedule is stored already.
     #[error("store what became of a time of schedule {0}: it was dealt with already")]
     DealtWith(Name),
@@ -90,6 +95,7 @@ impl StorageError {
             Self::Misplaced(run) => Self::Misplaced(*run),
             Self::NoSuite(suite) => Self::NoSuite(suite.clone()),
             Self::TooManyMarks(most) => Self::TooManyMarks(*most),
+            Self::MarkDeclared(test) => Self::MarkDeclared(test.clone()),
             Self::DealtWith(schedule) => Self::DealtWith(schedule.clone()),
             Self::Delivered(trigger, run) => Self::Delivered(trigger.clone(), *run),
             Self::TooNew(format) => Self::TooNew(*format),

@@ -1,14 +1,31 @@
 //! What is said of tests without another version of their suite: one record for each suite.
 
+use std::collections::HashMap;
+
 use super::durable::Database;
 use super::message::Change;
 use super::{Shared, Storage, StorageError, keys, record, values};
 use crate::model::{Mark, Marks, SuiteId};
 
 impl Storage {
-    /// The marked tests of a suite.
+    /// The marked tests of a suite, those of the configuration included.
     pub fn marks(&self, suite: &SuiteId) -> Result<Marks, StorageError> {
-        read(&self.shared().database, suite)
+        let mut marks = read(&self.shared().database, suite)?;
+        if let Some(declared) = self.declared(suite) {
+            marks.extend(declared.clone());
+        }
+        Ok(marks)
+    }
+
+    /// Has tests be marked as the configuration says, whatever else is said of them. Said once, before there
+    /// are runs; it is not stored.
+    pub fn declare_marks(&self, declared: HashMap<SuiteId, Marks>) {
+        // Whoever says it again has said it already.
+        let _ = self.shared().declared_marks.set(declared);
+    }
+
+    fn declared(&self, suite: &SuiteId) -> Option<&Marks> {
+        self.shared().declared_marks.get()?.get(suite)
     }
 
     /// Marks a test of a suite, which must exist, in place of what was said of it; none says nothing of it
@@ -19,6 +36,9 @@ impl Storage {
         test: String,
         mark: Option<Mark>,
     ) -> Result<bool, StorageError> {
+        if self.declared(suite).is_some_and(|marks| marks.contains_key(&test)) {
+            return Err(StorageError::MarkDeclared(test));
+        }
         let suite = suite.clone();
         self.change(Change::Mark { suite, test, mark: mark.map(Box::new) }).await
     }

@@ -58,10 +58,11 @@ mod triggers;
 mod values;
 
 use std::fs::File;
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
@@ -91,7 +92,7 @@ pub use triggers::Called;
 
 use crate::metrics::Metrics;
 use crate::model::{
-    Digest, EventKind, Name, Policy, RunEvent, RunId, RunStatus, SuiteId, SuiteVersion,
+    Digest, EventKind, Marks, Name, Policy, RunEvent, RunId, RunStatus, SuiteId, SuiteVersion,
 };
 
 /// Called by the committing thread with events that are durable, in order, before their receipts
@@ -206,6 +207,7 @@ struct Shared {
     numbers: Numbers,
     journal: Journal,
     health: Health,
+    declared_marks: OnceLock<HashMap<SuiteId, Marks>>,
     settings: StorageSettings,
     free_space: FreeSpace,
     /// Where large events are made ready; closed when the committing thread ends.
@@ -335,6 +337,7 @@ impl Storage {
             database,
             components,
             artifacts,
+            declared_marks: OnceLock::new(),
             pending: Pending::default(),
             numbers: Numbers::default(),
             journal,

@@ -4,7 +4,7 @@ use handoff_tests::{Client, Server, Settings, patiently};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::cli::{assert_says, at};
+use crate::cli::{assert_says, at, handoff};
 use crate::clients::hit;
 use crate::results::{array, test, text};
 
@@ -128,4 +128,78 @@ async fn what_cannot_be_said_of_a_test_is_refused() {
     hit(&client, "storage_marks").await;
     let unknown = client.request(Method::GET, "/suites/default/none/marks");
     client.send(unknown).await.problem(404);
+}
+
+#[tokio::test]
+async fn marks_of_the_configuration_file_are_changed_there_alone_and_shown_in_statistics() {
+    let (server, client) = server(Settings::default()).await;
+    let file = server.home().join("handoff.toml");
+    let declare = |kind: &str, reason: &str| {
+        let text = format!(
+            "[[marks]]\nsuite = \"flaky\"\ntest = \"assertion\"\nkind = \"{kind}\"\nreason = \"{reason}\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let mute = json!({"kind": "muted", "reason": "by hand"});
+    client.put(&format!("{MARKS}/assertion"), &mute).await.expect(StatusCode::OK);
+    declare("expected_to_fail", "not built yet");
+    let server = server.restart().await;
+    let client = server.client();
+    let [marked] = &client.list(MARKS).await[..] else { panic!("one is marked") };
+    assert_eq!(
+        (&marked["declared"], &marked["kind"]),
+        (&json!(true), &json!("expected_to_fail")),
+        "it takes the place of what is said otherwise"
+    );
+    let told = at(&server, "marks list flaky").run().await.expect(0);
+    assert_says(&told, &["expected_to_fail", "(declared): not built yet"]);
+    let test = format!("{MARKS}/assertion");
+    for answer in [client.put(&test, &mute).await, client.delete(&test).await] {
+        assert_says(&answer.problem(409), &["the server's configuration declares it"]);
+    }
+    let failed = run(&client, "assertion", 1).await;
+    assert_eq!(
+        (&failed["status"], &failed["tests"][0]["mark"]["declared"]),
+        (&json!("passed"), &json!(true))
+    );
+
+    let statistics = "/suites/default/flaky/tests/assertion/statistics";
+    assert_eq!(client.json(statistics).await["mark"]["reason"], "not built yet");
+    let tests = client.list("/suites/default/flaky/statistics/tests").await;
+    assert_eq!(tests[0]["mark"]["kind"], "expected_to_fail");
+    let told = at(&server, "stats flaky assertion").run().await.expect(0);
+    assert_says(&told, &["expected to fail: not built yet"]);
+    let told = at(&server, "stats flaky").run().await.expect(0);
+    assert_says(&told, &["assertion  [expected to fail]"]);
+
+    // What was said by hand holds again where the file says nothing.
+    std::fs::write(&file, "").unwrap();
+    let mut server = server.restart().await;
+    assert_eq!(server.client().list(MARKS).await[0]["reason"], "by hand");
+    server.kill9().await;
+    for (kind, reason, says) in [("broken", "x", "broken"), ("muted", " ", "the reason is missing")]
+    {
+        declare(kind, reason);
+        let serve = handoff("serve --listen 127.0.0.1:0").directory(server.home());
+        assert_says(&serve.run().await.stderr, &[says]);
+    }
+}
+
+#[tokio::test]
+async fn a_muted_test_that_is_flaky_is_listed_as_muted() {
+    let (server, client) = server(Settings::default()).await;
+    for _ in 0..2 {
+        let request = json!({"filter": "^assertion$", "params": {"failures": "1"}});
+        client.run("flaky", &request).await;
+    }
+    at(&server, "marks mute flaky assertion --until 14d --reason known").run().await.expect(0);
+    let flaky = client.list("/statistics/flaky").await;
+    assert_eq!(
+        (&flaky[0]["test"], &flaky[0]["mark"]["kind"]),
+        (&json!("assertion"), &json!("muted"))
+    );
+    let told = at(&server, "flaky").run().await.expect(0);
+    assert_says(&told, &["default/flaky assertion  [muted until 20"]);
+    at(&server, "marks remove flaky assertion").run().await.expect(0);
+    assert_eq!(client.list("/statistics/flaky").await[0]["mark"], Value::Null);
 }

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::schedule::ScheduledSuite;
 use super::schemas;
-use crate::model::{Mark, MarkKind, Run, RunId, Test, TestStatus};
+use crate::model::{Mark, MarkKind, Run, RunId, SuiteId, Test, TestStatus};
 
 /// What is to be said of a test.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -34,6 +35,35 @@ impl MarkBody {
     }
 }
 
+/// What the configuration says of a test.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredMark {
+    /// The suite. It need not be there yet.
+    pub suite: ScheduledSuite,
+    /// The test.
+    pub test: String,
+    /// `muted`, `disabled` or `expected_to_fail`.
+    pub kind: MarkKind,
+    /// Why.
+    pub reason: String,
+    /// Who says so.
+    pub by: Option<String>,
+    /// Up to when it holds. Default: until it is taken away.
+    pub until: Option<Timestamp>,
+}
+
+impl DeclaredMark {
+    /// Which test it is of, and what is said `from` now on; the error says why it cannot be. One whose end
+    /// has passed holds for nothing, and is none the worse for standing there still.
+    pub fn into_mark(self, from: Timestamp) -> Result<(SuiteId, String, Mark), String> {
+        let Self { suite, test, kind, reason, by, until } = self;
+        let suite = suite.id().map_err(|error| format!("suite: {error}"))?;
+        let mark = MarkBody { kind, reason, by, until: None }.into_mark(from)?;
+        Ok((suite, test, Mark { until, declared: true, ..mark }))
+    }
+}
+
 /// What is said of a test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MarkView {
@@ -50,12 +80,15 @@ pub struct MarkView {
     /// Up to when it holds; null if it has no end.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
+    /// Whether the server's configuration declares it; then it is changed there alone.
+    #[serde(default)]
+    pub declared: bool,
 }
 
 impl From<&Mark> for MarkView {
     fn from(mark: &Mark) -> Self {
-        let Mark { kind, reason, by, since, until } = mark.clone();
-        Self { kind, reason, by, since, until }
+        let Mark { kind, reason, by, since, until, declared } = mark.clone();
+        Self { kind, reason, by, since, until, declared }
     }
 }
 

@@ -27,7 +27,7 @@ pub use attempt::{
 };
 pub use cleared::{ClearedAttemptView, ClearingView};
 pub use event::{EventBody, EventView, StageView};
-pub use mark::{LastRunView, MarkBody, MarkView, MarkedView};
+pub use mark::{DeclaredMark, LastRunView, MarkBody, MarkView, MarkedView};
 pub use plugin::{
     AnnotationView, AsksView, DeliveryCallView, DeliveryView, PluginBody, PluginPolicyView,
     PluginView,

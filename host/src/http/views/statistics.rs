@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::LocationView;
-use crate::model::{Cause, Digest, RunId, SuiteId};
+use super::{LocationView, MarkView};
+use crate::model::{Cause, Digest, Marks, RunId, SuiteId};
 use crate::statistics::{
     Brief, Changed, Confirmation, Group, Interval, Measure, Outcome, Report, Seen, Series, Spot,
     State, Totals,
@@ -164,6 +164,9 @@ pub struct StandingView {
     pub confirmation: ConfirmationView,
     /// How many results there ever were.
     pub totals: TotalsView,
+    /// What is said of the test at present: that it is muted, disabled or expected to fail.
+    #[serde(default)]
+    pub mark: Option<MarkView>,
 }
 
 /// How a test, or a suite, stands, and what the results in a window come to.
@@ -331,7 +334,15 @@ impl StandingView {
             recent: recent[recent.len().saturating_sub(STRIP)..].iter().map(mark).collect(),
             confirmation: series.confirmation().into(),
             totals: TotalsView { runs, failed: all_failed, retried },
+            mark: None,
         }
+    }
+
+    /// The same with what is said of the test at `now`, of all that is said of its suite.
+    pub fn marked(self, marks: &Marks, now: Timestamp) -> Self {
+        let mark = self.test.as_ref().and_then(|test| marks.get(test));
+        let mark = mark.filter(|mark| mark.holds_at(now)).map(Into::into);
+        Self { mark, ..self }
     }
 }
 
