@@ -18,6 +18,7 @@ use crate::retention::Retention;
 use crate::runner::{Hub, Parts, Runner, RunnerSettings};
 use crate::scheduler::Scheduler;
 use crate::storage::Storage;
+use crate::transfer;
 use crate::triggers::Triggers;
 use crate::wasm::{Engines, Sandbox, pack};
 
@@ -82,6 +83,8 @@ impl App {
         let storage = Storage::open(data_dir, settings, metrics.clone(), on_stored)
             .map_err(failed)
             .with_context(|| format!("failed to use the data in {}", config.data_dir.display()))?;
+        // Before runs are taken up: of an import that was cut off, some may have no end yet.
+        transfer::resume(&storage, &config.data_dir).await.map_err(failed)?;
         Self::declare_marks(&config, &storage, Timestamp::now())?;
         let exe = std::env::current_exe().context("failed to find our own executable")?;
         let compiler = Compiler::new(

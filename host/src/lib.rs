@@ -21,6 +21,7 @@ pub mod scheduler;
 pub mod statistics;
 pub mod storage;
 pub mod telemetry;
+pub mod transfer;
 pub mod triggers;
 pub mod wasm;
 pub mod web;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedRwLockReadGuard, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -59,6 +59,9 @@ impl RetentionSettings {
 
 /// For how many times as long as a step took nothing is done after it.
 const REST: u32 = 4;
+
+/// How often it is looked whether something may be forgotten again while that is held up.
+const HELD: Duration = Duration::from_millis(500);
 
 /// Into how many parts the files are divided that are looked through.
 const PARTS: std::ops::RangeInclusive<u8> = 0..=255;
@@ -114,6 +117,8 @@ struct Inner {
     wanted: Notify,
     /// Held while a pin is decided on, so that their number is exact.
     pinning: tokio::sync::Mutex<()>,
+    /// Held for reading while nothing may be forgotten, for writing while a step is done.
+    held: Arc<RwLock<()>>,
 }
 
 #[derive(Default)]
@@ -128,7 +133,8 @@ impl Retention {
     pub fn new(storage: Storage, settings: RetentionSettings, metrics: Metrics) -> Self {
         let (state, wanted) = (Mutex::default(), Notify::new());
         let pinning = tokio::sync::Mutex::default();
-        Self(Arc::new(Inner { storage, settings, metrics, state, wanted, pinning }))
+        let held = Arc::default();
+        Self(Arc::new(Inner { storage, settings, metrics, state, wanted, pinning, held }))
     }
 
     /// Forgets until `stop`: at once, then at intervals and whenever it is asked for.
@@ -155,6 +161,11 @@ impl Retention {
     /// Asks for a round as soon as none is under way.
     pub fn ask(&self) {
         self.0.wanted.notify_one();
+    }
+
+    /// Nothing is forgotten as long as this is held.
+    pub async fn hold(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.0.held).read_owned().await
     }
 
     /// What was forgotten so far.
@@ -274,8 +285,16 @@ impl Retention {
         freed: &Freed,
         step: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
+        // Not by waiting for the lock: whoever holds it then must not keep a further one from holding it.
+        let held = loop {
+            match self.0.held.try_write() {
+                Ok(held) => break held,
+                Err(_) => tokio::time::sleep(HELD).await,
+            }
+        };
         let (begin, before) = (Instant::now(), freed.sums());
         let done = step.await;
+        drop(held);
         let now = freed.sums();
         let bytes = now.record_bytes + now.file_bytes - before.record_bytes - before.file_bytes;
         self.0.metrics.forgotten(now.runs - before.runs, bytes);

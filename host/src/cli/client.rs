@@ -170,6 +170,11 @@ impl Client {
         self.accept(self.answer(request).await?).await
     }
 
+    /// The same for what may take hours.
+    pub(crate) async fn send_long(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        self.accept(request.send().await).await
+    }
+
     async fn answer(&self, request: RequestBuilder) -> Result<reqwest::Result<Response>, Failure> {
         timeout(ANSWER_TIMEOUT, request.send()).await.map_err(|_| {
             let minutes = ANSWER_TIMEOUT.as_secs() / 60;

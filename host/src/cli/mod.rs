@@ -42,6 +42,7 @@ mod suites;
 mod terminal;
 mod test;
 mod told;
+mod transfer;
 mod triggers;
 mod turn;
 mod upload;
@@ -114,6 +115,10 @@ enum Command {
     Clear(clear::ClearArgs),
     /// Show what a server keeps and what it takes, and say how long runs are kept
     Retention(Box<retention::RetentionArgs>),
+    /// Write everything that a server keeps to a file, to move or back it up
+    Export(transfer::ExportArgs),
+    /// Give a server what another exported
+    Import(transfer::ImportArgs),
     /// Keep a run, whatever its age
     Pin(retention::PinArgs),
     /// Let a run be forgotten in its time again
@@ -259,6 +264,8 @@ impl Command {
             Self::Retry(args) => args.run(surroundings).await,
             Self::Clear(args) => args.run(surroundings).await,
             Self::Retention(args) => args.run().await,
+            Self::Export(args) => args.run().await,
+            Self::Import(args) => args.run().await,
             Self::Pin(args) => args.run(surroundings).await,
             Self::Unpin(args) => args.run().await,
             Self::Suites(args) => args.run(surroundings).await,

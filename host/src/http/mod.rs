@@ -30,6 +30,7 @@ mod statistics;
 mod suites;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod triggers;
 mod uploading;
 pub mod views;
@@ -58,6 +59,8 @@ pub(crate) struct Api {
     upload_memory: Arc<Semaphore>,
     /// The places for reports.
     reports: report_body::Places,
+    /// Held by the one import that is under way.
+    importing: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the server stops: streams and waits end then.
     closing: CancellationToken,
 }
@@ -73,6 +76,7 @@ impl Api {
             json_memory: memory(settings.body_memory_bytes),
             upload_memory: memory(settings.upload_memory_bytes),
             reports: report_body::Places::new(settings),
+            importing: Arc::default(),
             closing: CancellationToken::new(),
             app,
         }

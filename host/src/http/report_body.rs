@@ -48,6 +48,8 @@ pub(super) struct Report {
     /// Told when the report is complete. Dropped before, the answer ends visibly incomplete.
     complete: Option<oneshot::Sender<()>>,
     deadline: Instant,
+    /// What sets the deadline.
+    setting: &'static str,
     places: Places,
     /// The place of one that is worked on; given back while the client is waited for.
     working: Option<OwnedSemaphorePermit>,
@@ -62,7 +64,7 @@ impl Report {
         open: OwnedSemaphorePermit,
         places: Places,
         metrics: Metrics,
-        limit: Duration,
+        (limit, setting): (Duration, &'static str),
     ) -> Result<(Self, impl Stream<Item = io::Result<Bytes>> + use<>), ApiError> {
         if places.working.available_permits() == 0 {
             metrics.server_limit_hit("http.reports");
@@ -79,6 +81,7 @@ impl Report {
             chunks: sender,
             complete: Some(complete),
             deadline: Instant::now() + limit,
+            setting,
             places,
             working: Some(working),
             metrics,
@@ -116,7 +119,7 @@ impl io::Write for Report {
         let (runtime, deadline) = (self.runtime.clone(), self.deadline);
         let sent = runtime.block_on(tokio::time::timeout_at(deadline, self.send(chunk)));
         sent.unwrap_or_else(|_| {
-            self.metrics.server_limit_hit("http.report_timeout_ms");
+            self.metrics.server_limit_hit(self.setting);
             Err(io::ErrorKind::TimedOut.into())
         })?;
         Ok(data.len())
@@ -140,7 +143,7 @@ mod tests {
         metrics: &Metrics,
     ) -> (Report, impl Stream<Item = io::Result<Bytes>> + use<>) {
         let open = places.open(metrics).await.unwrap();
-        let limit = Duration::from_secs(3_600);
+        let limit = (Duration::from_secs(3_600), "http.report_timeout_ms");
         Report::new(open, places.clone(), metrics.clone(), limit).await.unwrap()
     }
 

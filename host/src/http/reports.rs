@@ -74,6 +74,7 @@ pub(super) async fn read(
     let storage = api.app.storage.clone();
     let (places, metrics) = (api.reports.clone(), api.app.metrics.clone());
     let limit = Duration::from_millis(api.app.config.http.report_timeout_ms);
+    let limit = (limit, "http.report_timeout_ms");
     let (report, chunks) = Report::new(open, places, metrics, limit).await?;
     tokio::task::spawn_blocking(move || {
         let source = Stored { storage, run: id, up_to: run.last_seq };

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::{
     Api, HttpSettings, artifacts, clear, extract, fixtures, health, logs, marks, middleware,
     openapi, plugins, policies, reports, retention, run_events, runs, schedules, statistics,
-    suites, triggers,
+    suites, transfer, triggers,
 };
 use extract::{BodyLimit, Memory};
 use middleware::{time, timed_out};
@@ -88,6 +88,7 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .layer(time(settings.upload_timeout_ms))
         .layer(upload_told)
         .layer(archive);
+    let transfer = moved(settings);
     let root = OpenApiRouter::new()
         .routes(routes!(openapi::read))
         .routes(routes!(health::live))
@@ -97,7 +98,15 @@ pub(super) fn routes(settings: &HttpSettings, uploads: Uploads) -> OpenApiRouter
         .layer(told);
     OpenApiRouter::with_openapi(openapi::head())
         .merge(root)
-        .nest("/api/v1", quick.merge(run).merge(calls).merge(upload).merge(files))
+        .nest("/api/v1", quick.merge(run).merge(calls).merge(upload).merge(files).merge(transfer))
+}
+
+fn moved(settings: &HttpSettings) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(transfer::export))
+        .routes(routes!(transfer::import))
+        .layer(time(settings.transfer_timeout_ms))
+        .layer(map_response_with_state("http.transfer_timeout_ms", timed_out))
 }
 
 fn plugged() -> OpenApiRouter<Api> {

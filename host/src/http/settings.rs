@@ -60,6 +60,9 @@ pub struct HttpSettings {
     /// A report must be written to its client within this time; otherwise it breaks off.
     /// Default: 10 minutes.
     pub report_timeout_ms: u64,
+    /// An export must be written to its client within this time, and an import received and stored; otherwise
+    /// it breaks off. Default: 6 hours.
+    pub transfer_timeout_ms: u64,
     /// Once asked to stop, and after the time for runs under way (`runner.drain_ms`), how long answers
     /// under way may take. Default: 10 s.
     pub shutdown_timeout_ms: u64,
@@ -94,6 +97,7 @@ impl Default for HttpSettings {
             reports: 4,
             open_reports: 64,
             report_timeout_ms: 600_000,
+            transfer_timeout_ms: 6 * 3_600_000,
             shutdown_timeout_ms: 10_000,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{AGAIN, Entry, Inner, Plan, Scheduler, State, due};
-use crate::model::{DueOutcome, DueRow, Overlap, Paused, RunId, RunStatus};
+use super::{AGAIN, Entry, Inner, Plan, Rule, Scheduler, State, due};
+use crate::model::{DueOutcome, DueRow, Overlap, Paused, RunId, RunStatus, Schedule};
 use crate::runner::SubmitError;
 use crate::storage::{Dealt, IdempotencyKey, StorageError};
 
@@ -28,6 +28,27 @@ impl Plan {
 }
 
 impl Scheduler {
+    /// Takes up schedules that are stored, and that it does not know yet.
+    pub async fn take_up(&self, schedules: Vec<Schedule>, now: Timestamp) {
+        for schedule in schedules {
+            if self.0.plan().entries.contains_key(&schedule.name) {
+                continue;
+            }
+            let spec = &schedule.spec;
+            // It was read when it was stored; the time zones of this machine may be others.
+            let rule = match Rule::new(&spec.cron, &spec.timezone, schedule.changed_at) {
+                Ok(rule) => rule,
+                Err(error) => {
+                    tracing::error!(schedule = %schedule.name, %error, "a stored schedule cannot be read");
+                    continue;
+                }
+            };
+            let under_way = schedule.under_way.clone();
+            let entry = self.insert(schedule, rule, now).await;
+            under_way.into_iter().for_each(|run| self.follow(&entry, run));
+        }
+    }
+
     /// Deals with the times of a schedule that have come, and puts it back into the plan.
     pub(super) async fn deal(&self, entry: &Arc<Entry>, state: &mut State, now: Timestamp) {
         if state.deleted || state.schedule.paused.is_some() {
@@ -244,10 +265,11 @@ impl Scheduler {
 fn missed(come: &due::Come, now: Timestamp) -> Vec<DueRow> {
     let row = |(at, due_at): (usize, &Timestamp)| {
         let before = if at == 0 { come.untold } else { 0 };
+        let more = if come.uncounted { "at least " } else { "" };
         let reason = match before {
             0 => "the server was not there, or its clock was set".to_owned(),
             before => format!(
-                "as {before} times before it: the server was not there, or its clock was set"
+                "as {more}{before} times before it: the server was not there, or its clock was set"
             ),
         };
         let (outcome, run) = (DueOutcome::Missed, None);
@@ -264,4 +286,3 @@ fn may_go_well_later(error: &SubmitError) -> bool {
         SubmitError::NoSuite(_) | SubmitError::NoVersion(..) | SubmitError::Plan(_) => false,
     }
 }
-        let more = if come.uncounted { "at least " } else { "" };

@@ -238,20 +238,7 @@ impl Scheduler {
         let stored = storage.schedules()?;
         let (plan, changed) = (Mutex::default(), Notify::new());
         let this = Self(Arc::new(Inner { storage, runs, settings, metrics, plan, changed }));
-        for schedule in stored {
-            let spec = &schedule.spec;
-            // It was read when it was stored; the time zones of this machine may be others.
-            let rule = match Rule::new(&spec.cron, &spec.timezone, schedule.changed_at) {
-                Ok(rule) => rule,
-                Err(error) => {
-                    tracing::error!(schedule = %schedule.name, %error, "a stored schedule cannot be read");
-                    continue;
-                }
-            };
-            let under_way = schedule.under_way.clone();
-            let entry = this.insert(schedule, rule, now).await;
-            under_way.into_iter().for_each(|run| this.follow(&entry, run));
-        }
+        this.take_up(stored, now).await;
         Ok(this)
     }
 

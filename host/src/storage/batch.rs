@@ -101,7 +101,7 @@ impl Batch {
         standings: &mut Standings,
         append: Append,
     ) -> Result<u64, StorageError> {
-        let Append { mut event, json, detail, key, origin, .. } = append;
+        let Append { mut event, json, detail, key, origin, restoring, .. } = append;
         let run = event.run_id;
         if let Some(key) = &key {
             self.check_key(shared, key)?;
@@ -118,12 +118,14 @@ impl Batch {
         let last = std::mem::replace(&mut touched.now.at, event.at);
         runs::apply(&mut touched.now.summary, &event, last);
         touched.push(seq, &json);
-        // Its first event is the only one before which there is nothing to read.
-        let tally = standings.tallies.of(&shared.database, run, seq > 1);
-        let counted = tally.apply(&touched.now.summary, &event);
-        if !counted.is_empty() {
-            let summary = touched.now.summary.clone();
-            self.counting.add(shared, &summary, &event, counted);
+        if restoring.is_none_or(|restoring| restoring.counts) {
+            // Its first event is the only one before which there is nothing to read.
+            let tally = standings.tallies.of(&shared.database, run, seq > 1);
+            let counted = tally.apply(&touched.now.summary, &event);
+            if !counted.is_empty() {
+                let summary = touched.now.summary.clone();
+                self.counting.add(shared, &summary, &event, counted);
+            }
         }
         if let Some((key, record)) = detail {
             values::put(&mut self.writes, &key, &record);
@@ -133,17 +135,24 @@ impl Batch {
         }
         if let EventKind::RunQueued { spec } = &event.kind {
             self.lists.number(&spec.suite, spec.number, run);
-            let number = self.numbers.entry(spec.suite.clone()).or_default();
-            *number = spec.number.max(*number);
+            self.number(spec.suite.clone(), spec.number);
         }
         if let EventKind::AttemptFinished { attempt, .. } = &event.kind {
             for artifact in &attempt.artifacts {
                 self.writes.insert(keys::artifact_user(&artifact.digest, run), &[]);
             }
         }
-        shared.journal.note(&mut self.writes, &event)?;
-        self.events.push(Arc::new(event));
+        if restoring.is_none() {
+            shared.journal.note(&mut self.writes, &event)?;
+            self.events.push(Arc::new(event));
+        }
         Ok(seq)
+    }
+
+    /// A run of this suite has this number.
+    pub(super) fn number(&mut self, suite: SuiteId, number: u64) {
+        let highest = self.numbers.entry(suite).or_default();
+        *highest = number.max(*highest);
     }
 
     /// One more needs a component, or, with -1, one less.

@@ -97,6 +97,11 @@ impl Blobs {
         }
     }
 
+    /// Whether the content is there.
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        self.path(digest).exists()
+    }
+
     /// Removes the content, if it is there, and gives its size.
     pub(super) fn remove(&self, digest: &Digest) -> io::Result<Option<u64>> {
         let _one = self.naming.lock().unwrap_or_else(PoisonError::into_inner);

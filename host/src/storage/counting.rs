@@ -3,8 +3,11 @@
 //!
 //! Nothing here fails a run: what cannot be counted is logged.
 
+mod restored;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
 use sled::IVec;
 
 use super::durable::Database;
@@ -14,6 +17,9 @@ use crate::model::{RunEvent, RunId, RunSummary, SuiteId};
 use crate::statistics::{
     Counted, Failed, Group, News, Outcome, Sample, Series, Spot, State, Tally,
 };
+
+pub use restored::Known;
+pub(super) use restored::stage_restored;
 
 /// How many tests are looked at for one that has not run for long, where there are too many.
 const LOOKED_AT: usize = 64;
@@ -326,7 +332,7 @@ struct Keep<'a> {
 }
 
 /// How many tests and groups of a suite are kept.
-#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Sizes {
     tests: u64,
     groups: u64,

@@ -88,6 +88,17 @@ pub(super) fn version(suite: &SuiteId, digest: &Digest) -> Vec<u8> {
     [of_suite(VERSIONS, suite).as_slice(), digest.as_bytes()].concat()
 }
 
+/// What comes behind the keys of all versions of a suite.
+pub(super) fn after_versions(suite: &SuiteId) -> Vec<u8> {
+    [VERSIONS, suite.to_string().as_bytes(), &[1]].concat()
+}
+
+/// The suite of a version's key.
+pub(super) fn read_version_suite(key: &[u8]) -> Option<SuiteId> {
+    let suite = key.strip_prefix(VERSIONS)?.split(|byte| *byte == 0).next()?;
+    std::str::from_utf8(suite).ok()?.parse().ok()
+}
+
 /// The digest at the end of a version's key.
 pub(super) fn read_version(key: &[u8]) -> Option<Digest> {
     Some(Digest::from_bytes(*key.last_chunk()?))
@@ -171,10 +182,18 @@ pub(super) fn run(run: RunId) -> Vec<u8> {
     [RUNS, &inverted(run.as_bytes())].concat()
 }
 
+/// A run's place in lists: the newest comes first.
+pub(super) fn place(run: RunId) -> [u8; 16] {
+    inverted(run.as_bytes())
+}
+
 /// The run from the inverted id at the end of a key.
 pub(super) fn read_run(rest: &[u8]) -> Option<RunId> {
     Some(RunId::from_bytes(inverted(rest.try_into().ok()?)))
 }
+
+/// The start of the keys of all lists of runs but that of all.
+pub(super) const LISTS: &[u8] = b"i";
 
 /// The start of the keys of the runs with all of what is given, newest first. Nothing given: all
 /// runs. The reference is free text of any length, and stands in the key as half its digest.
@@ -182,19 +201,11 @@ pub(super) fn runs_with(
     suite: Option<&SuiteId>,
     status: Option<RunStatus>,
     reference: Option<&str>,
-/// A run's place in lists: the newest comes first.
-pub(super) fn place(run: RunId) -> [u8; 16] {
-    inverted(run.as_bytes())
-}
-
 ) -> Vec<u8> {
     let which = u8::from(suite.is_some())
         | u8::from(status.is_some()) << 1
         | u8::from(reference.is_some()) << 2;
     if which == 0 {
-/// The start of the keys of all lists of runs but that of all.
-pub(super) const LISTS: &[u8] = b"i";
-
         return RUNS.to_vec();
     }
     let mut key = vec![b'i', which];
@@ -604,6 +615,8 @@ mod tests {
         assert_eq!(read_run(&run(id)[1..]), Some(id));
         assert_eq!(read_unfinished(&unfinished(id)[1..]), Some(id));
         assert_eq!(read_page(&page(id, 7)[17..]), Some(7));
+        let old = b"Na/b\0\0\0\0\0\0\0\x01\x02";
+        assert_eq!(read_number_of_2(old), Some(("a/b".parse().unwrap(), 258)));
         assert_eq!(read_idempotency_at(&idempotency_at(at, &digest)[1..]), Some((at, digest)));
         let name: Name = "deployed".parse().unwrap();
         assert_eq!(read_call_row(&call_row(&name, at)), Some(at));
@@ -615,8 +628,6 @@ mod tests {
     #[test]
     fn no_suites_keys_start_with_anothers() {
         let (short, long): (SuiteId, SuiteId) = ("a/b".parse().unwrap(), "a/bc".parse().unwrap());
-        let old = b"Na/b\0\0\0\0\0\0\0\x01\x02";
-        assert_eq!(read_number_of_2(old), Some(("a/b".parse().unwrap(), 258)));
         assert!(!versions(&long).starts_with(&versions(&short)));
         let status = Some(RunStatus::Queued);
         let list = runs_with(Some(&short), status, None);

@@ -23,7 +23,7 @@ use super::message::{Change, ChangeReply, EventReply, Message, PluginChange};
 use super::{EarlierAnswer, IdempotencyKey};
 use super::{
     OnStored, Shared, StorageError, fixtures, marks, pins, plugins, retention, schedules, suites,
-    triggers,
+    transfer, triggers,
 };
 use crate::model::SuiteVersion;
 
@@ -243,6 +243,9 @@ impl Ledger {
                     }),
                     _,
                 ) => self.shared.components.put(&plugin.digest, component)?,
+                Message::Change(Change::Restore { restored, .. }, _) => {
+                    transfer::write_files(&self.shared, restored)?;
+                }
                 Message::Change(..) | Message::Close => {}
             }
         }
@@ -328,6 +331,9 @@ impl Ledger {
             }
             Change::DeleteTrigger { trigger } => {
                 triggers::stage_removal(database, &mut batch.writes, &trigger)
+            }
+            Change::Restore { suite, restored } => {
+                transfer::stage(&self.shared, batch, suite, restored)
             }
             Change::Pin { run, pin } => pins::stage(&self.shared, batch, run, pin),
             Change::Forget { parts, freed } => {

@@ -78,3 +78,18 @@ pub(super) fn stage(
     }
     Ok(before.is_some())
 }
+
+/// Says what was said elsewhere; false if something is said here.
+pub(super) fn stage_restored(
+    shared: &Shared,
+    batch: &mut sled::Batch,
+    suite: &SuiteId,
+    marks: &Marks,
+) -> Result<bool, StorageError> {
+    let key = keys::marks(suite);
+    if marks.is_empty() || shared.database.get_raw(&key)?.is_some() {
+        return Ok(false);
+    }
+    values::put(batch, &key, &record::encode(marks)?);
+    Ok(true)
+}

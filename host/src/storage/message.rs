@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::plugins::{Routed, Settled};
 use super::retention::{Freed, Leaving};
 use super::schedules::Dealt;
+use super::transfer::Restored;
 use super::triggers::Called;
 use super::{IdempotencyKey, StorageError, keys, record, runs};
 use crate::model::{
@@ -55,8 +56,17 @@ pub(super) struct Append {
     pub(super) origin: Option<Origin>,
     /// Whether somebody waits until it is durable.
     pub(super) awaited: bool,
+    /// If it happened elsewhere, and nobody is told of it.
+    pub(super) restoring: Option<Restoring>,
     /// The room it takes in the queue until it is stored.
     pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+/// How an event is taken in that happened elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Restoring {
+    /// Whether what it changes of the statistics is taken in too.
+    pub(super) counts: bool,
 }
 
 /// What asks for a run, and is stored with it.
@@ -90,6 +100,7 @@ pub(super) enum Change {
     DeleteSchedule { schedule: Name },
     PutTrigger { called: Box<Called>, key: Option<IdempotencyKey> },
     DeleteTrigger { trigger: Name },
+    Restore { suite: SuiteId, restored: Restored },
     Pin { run: RunId, pin: Option<Pin> },
     Forget { parts: Vec<Leaving>, freed: Arc<Freed> },
     Sweep { files: Vec<Digest>, freed: Arc<Freed> },
@@ -152,7 +163,8 @@ impl Append {
         }
         let event = RunEvent { run_id, seq: 0, at, kind };
         let json = runs::event_json(&event)?;
-        Ok(Self { event, json, detail, contents, key, origin: None, awaited: true, room: None })
+        let (origin, awaited, restoring, room) = (None, true, None, None);
+        Ok(Self { event, json, detail, contents, key, origin, awaited, restoring, room })
     }
 
     /// Bytes that it holds while it waits.
@@ -171,7 +183,9 @@ impl Append {
     /// Whether it asks for new work, and may be refused while the disk is full. Progress of a run
     /// that was accepted is kept instead.
     pub(super) fn asks_for_work(&self) -> bool {
-        matches!(self.event.kind, EventKind::RunQueued { .. } | EventKind::RetryRequested { .. })
+        let kind = &self.event.kind;
+        self.restoring.is_none()
+            && matches!(kind, EventKind::RunQueued { .. } | EventKind::RetryRequested { .. })
     }
 }
 
@@ -182,6 +196,7 @@ impl Change {
             Self::PutPolicy { suite, .. }
             | Self::PutFixtures { suite, .. }
             | Self::Mark { suite, .. }
+            | Self::Restore { suite, .. }
             | Self::Delete { suite } => Subject::Suite(suite.clone()),
             Self::PutSchedule { dealt, .. } => Subject::Schedule(dealt.schedule.name.clone()),
             Self::DeleteSchedule { schedule } => Subject::Schedule(schedule.clone()),
@@ -210,7 +225,8 @@ impl Message {
     pub(super) fn may_be_refused(&self) -> bool {
         match self {
             Self::Append(append, _) => append.asks_for_work(),
-            Self::Change(..) => true,
+            // An import that is whole is stored whole.
+            Self::Change(change, _) => !matches!(change, Change::Restore { .. }),
             Self::Close => false,
         }
     }

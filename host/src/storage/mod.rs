@@ -54,11 +54,12 @@ mod statistics;
 mod suites;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod triggers;
 mod values;
 
-use std::fs::File;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,11 +84,13 @@ use pending::Pending;
 use pins::Pins;
 use plugins::Journal;
 
+pub use counting::Known;
 pub use plugins::{JournalEntry, Routed, Routing, Scope, Settled};
 pub use retention::{Expired, Freed, FreedSums};
 pub use schedules::Dealt;
 pub use settings::StorageSettings;
 pub use statistics::{Results, StoredGroup, StoredSeries};
+pub use transfer::{RestoredVersion, private_dir};
 pub use triggers::Called;
 
 use crate::metrics::Metrics;
@@ -204,10 +207,10 @@ struct Shared {
     artifacts: Blobs,
     pending: Pending,
     pins: Pins,
+    declared_marks: OnceLock<HashMap<SuiteId, Marks>>,
     numbers: Numbers,
     journal: Journal,
     health: Health,
-    declared_marks: OnceLock<HashMap<SuiteId, Marks>>,
     settings: StorageSettings,
     free_space: FreeSpace,
     /// Where large events are made ready; closed when the committing thread ends.
@@ -334,10 +337,10 @@ impl Storage {
         let clock = ledger::runtime(settings.large_details)?;
         let shared = Arc::new(Shared {
             pins,
+            declared_marks: OnceLock::new(),
             database,
             components,
             artifacts,
-            declared_marks: OnceLock::new(),
             pending: Pending::default(),
             numbers: Numbers::default(),
             journal,

@@ -24,6 +24,37 @@ impl Numbers {
         Ok(highest + 1)
     }
 
+    /// The highest number that was given; 0 if there is none.
+    pub(super) fn highest(
+        &self,
+        database: &Database,
+        suite: &SuiteId,
+    ) -> Result<u64, StorageError> {
+        match self.given().get(suite) {
+            Some(highest) => Ok(*highest),
+            None => self.stored(database, suite),
+        }
+    }
+
+    /// Gives no number up to `highest` any more, if the last one given is `seen`; false if it is not.
+    pub(super) fn reserve(
+        &self,
+        database: &Database,
+        suite: &SuiteId,
+        seen: u64,
+        highest: u64,
+    ) -> Result<bool, StorageError> {
+        let mut given = self.given();
+        let now = match given.get(suite) {
+            Some(now) => *now,
+            None => self.stored(database, suite)?,
+        };
+        if now == seen && highest > now {
+            given.insert(suite.clone(), highest);
+        }
+        Ok(now == seen)
+    }
+
     /// The highest number that is stored; 0 if there is none.
     pub(super) fn stored(&self, database: &Database, suite: &SuiteId) -> Result<u64, StorageError> {
         let record = database.get_raw(&keys::highest_number(suite))?;

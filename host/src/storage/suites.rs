@@ -112,6 +112,30 @@ pub(super) fn stage_version(
     Ok((new, inherited))
 }
 
+/// Adds a version as it was elsewhere, where its last upload was `at`; false if it is there already.
+pub(super) fn stage_restored(
+    database: &Database,
+    batch: &mut sled::Batch,
+    version: &SuiteVersion,
+    at: Timestamp,
+) -> Result<bool, StorageError> {
+    let SuiteVersion { suite, digest, .. } = version;
+    let key = keys::version(suite, digest);
+    if database.get_raw(&key)?.is_some() {
+        return Ok(false);
+    }
+    values::put(batch, &key, &record::encode(version)?);
+    batch.insert(keys::version_at(suite, at, digest), &[]);
+    let before = newest(database, suite)?.map(|(before, _)| before);
+    if before.is_none_or(|before| before < at) {
+        if let Some(before) = before {
+            batch.remove(keys::suite_at(before, suite));
+        }
+        batch.insert(keys::suite_at(at, suite), &[]);
+    }
+    Ok(true)
+}
+
 /// The key that puts a version in its place in the list of its suite's versions.
 fn place(
     database: &Database,

@@ -202,6 +202,14 @@ impl Triggers {
         Ok(Self(Arc::new(Inner { storage, runs, settings, metrics, entries })))
     }
 
+    /// Takes up triggers that are stored, and that it does not know yet.
+    pub fn take_up(&self, triggers: Vec<Trigger>) {
+        let mut entries = self.entries();
+        for (name, entry) in triggers.into_iter().map(Entry::new) {
+            entries.entry(name).or_insert(entry);
+        }
+    }
+
     /// Every trigger, by name.
     pub async fn list(&self) -> Vec<Reading> {
         let entries: Vec<_> = self.entries().values().cloned().collect();

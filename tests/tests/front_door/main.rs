@@ -49,6 +49,7 @@ mod settings;
 mod soak;
 mod statistics;
 mod steps;
+mod transfer;
 mod triggers;
 mod turns;
 mod uploads;

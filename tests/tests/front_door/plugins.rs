@@ -367,3 +367,35 @@ async fn a_plugin_is_tried_out_without_a_server() {
     let told = run(&[]).await.expect(100);
     assert!(told.contains("`url` is not set"), "{told}");
 }
+
+#[tokio::test]
+async fn a_plugin_is_imported_without_secrets_and_disabled_and_what_it_said_stands_with_the_run() {
+    let (from, to, target) = (Server::start().await, Server::start().await, Target::start().await);
+    let (old, new) = (from.client(), to.client());
+    old.upload_guest("noop").await;
+    webhook(&old, &target, "/hook", "run_finished").await;
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    change(&old, "hook", &json!({"secrets": {"secret": secret}})).await;
+    let run = old.run("noop", &json!({})).await;
+    deliveries(&old, "hook", all("delivered")).await;
+    let exported = old.get("/export").await.expect(StatusCode::OK);
+    let exported = exported.as_str().unwrap().to_owned();
+    assert!(!exported.contains(secret));
+    let import = new.request(Method::POST, "/import").body(exported);
+    let imported = new.send(import).await.expect(StatusCode::OK);
+    assert_eq!(imported["plugins"], 1);
+    assert_eq!(imported["missing_secrets"], json!({"plugin hook": ["secret"]}));
+    let path = format!("/runs/{}", run["id"].as_str().unwrap());
+    assert_eq!(new.json(&path).await["annotations"], old.json(&path).await["annotations"]);
+    assert_eq!(new.json(&path).await["annotations"][0]["title"], "Webhook called");
+
+    let plugin = new.json("/plugins/hook").await;
+    assert_eq!(plugin["enabled"], false, "{plugin:#}");
+    assert!(plugin["reason"].as_str().unwrap().contains("imported"), "{plugin:#}");
+    new.run("noop", &json!({})).await;
+    let enabled = json!({"secrets": {"secret": secret}, "enabled": true});
+    assert_eq!(change(&new, "hook", &enabled).await["enabled"], true);
+    let run = new.run("noop", &json!({})).await;
+    let told = deliveries(&new, "hook", all("delivered")).await;
+    assert_eq!((told.len(), &told[0]["run"]), (1, &run["id"]));
+}

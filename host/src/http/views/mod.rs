@@ -19,6 +19,7 @@ mod schedule;
 mod schemas;
 mod statistics;
 mod suite;
+mod transfer;
 mod trigger;
 
 pub use attempt::{
@@ -49,6 +50,7 @@ pub use suite::{
     FixturesView, LabelView, LinkView, ProtocolView, StepView, SuiteSummaryView, SuiteView,
     TestCaseView, UploadEventView, VersionSummaryView, VersionView,
 };
+pub use transfer::ImportView;
 pub use trigger::{CallView, MappingBody, SenderWord, TriggerBody, TriggerRule, TriggerView};
 
 use serde::{Deserialize, Serialize};
