@@ -11,6 +11,7 @@
 //! | `memory` | resident memory when idle and for each attempt under way; what endless allocation costs | the limits |
 //! | `store` | start-up and list latency with many runs stored | the same with 100 runs |
 //! | `pages` | how long the server takes to draw each page with many runs stored, and its size over the wire | the same with 100 runs; an answer to /healthz |
+//! | `retention` | from POST to finished while 100,000 runs are forgotten | the same while nothing is |
 //! | `schedules` | how late the runs of 1,000 schedules start that are due in the same second | as many requests for runs |
 //! | `statistics` | the statistics of a test with 100,000 attempts | those of a test with 100; an answer to /healthz |
 //! | `languages` | what a suite costs in each language: to compile, to load, the first verdict, each attempt, metering | reading the same file; a command that does nothing; a bare loop; an engine that does not meter |
@@ -23,6 +24,7 @@ mod figures;
 mod languages;
 mod memory;
 mod pages;
+mod retention;
 mod schedules;
 mod server;
 mod statistics;
@@ -63,6 +65,7 @@ enum Part {
     Memory,
     Store,
     Pages,
+    Retention,
     Schedules,
     Statistics,
     Languages,
@@ -109,6 +112,7 @@ async fn measure(part: Part, setup: &Setup) -> Result<()> {
         }
         Part::Store => store::lists_and_start(setup).await,
         Part::Pages => pages::drawn(setup).await,
+        Part::Retention => retention::beside_runs(setup).await,
         Part::Schedules => schedules::due_at_once(setup).await,
         Part::Statistics => statistics::of_many_attempts(setup).await,
         Part::Languages => languages::cost(setup).await,
