@@ -13,6 +13,7 @@
 //! | `pages` | how long the server takes to draw each page with many runs stored, and its size over the wire | the same with 100 runs; an answer to /healthz |
 //! | `schedules` | how late the runs of 1,000 schedules start that are due in the same second | as many requests for runs |
 //! | `statistics` | the statistics of a test with 100,000 attempts | those of a test with 100; an answer to /healthz |
+//! | `plugins` | from POST to finished beside plugins that trap, loop, sleep, allocate and flood | the same without plugins, by turns |
 //! | `languages` | what a suite costs in each language: to compile, to load, the first verdict, each attempt, metering | reading the same file; a command that does nothing; a bare loop; an engine that does not meter |
 //!
 //! How each is taken and how to read it is in `bench/README.md`. Give `--only PART` to repeat a part.
@@ -23,6 +24,7 @@ mod figures;
 mod languages;
 mod memory;
 mod pages;
+mod plugins;
 mod schedules;
 mod server;
 mod statistics;
@@ -65,6 +67,7 @@ enum Part {
     Pages,
     Schedules,
     Statistics,
+    Plugins,
     Languages,
 }
 
@@ -111,6 +114,7 @@ async fn measure(part: Part, setup: &Setup) -> Result<()> {
         Part::Pages => pages::drawn(setup).await,
         Part::Schedules => schedules::due_at_once(setup).await,
         Part::Statistics => statistics::of_many_attempts(setup).await,
+        Part::Plugins => plugins::post_to_finished_beside_plugins(setup).await,
         Part::Languages => languages::cost(setup).await,
     }
 }
