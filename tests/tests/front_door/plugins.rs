@@ -144,7 +144,7 @@ async fn a_delivery_that_fails_is_tried_again_and_set_aside_in_the_end() {
     let settings = Settings::default()
         .flag("plugin-retry-initial-ms", 1)
         .flag("plugin-retry-max-ms", 5)
-        .flag("plugin-retry-for-ms", 300)
+        .flag("plugin-retry-for-ms", 3_000)
         .flag("sandbox-concurrent-hooks", 1);
     let (server, target) = (settings.start().await, Target::start().await);
     let client = server.client();
