@@ -14,6 +14,7 @@
 //! | `retention` | from POST to finished while 100,000 runs are forgotten | the same while nothing is |
 //! | `schedules` | how late the runs of 1,000 schedules start that are due in the same second | as many requests for runs |
 //! | `statistics` | the statistics of a test with 100,000 attempts | those of a test with 100; an answer to /healthz |
+//! | `plugins` | from POST to finished beside plugins that trap, loop, sleep, allocate and flood | the same without plugins, by turns |
 //! | `languages` | what a suite costs in each language: to compile, to load, the first verdict, each attempt, metering | reading the same file; a command that does nothing; a bare loop; an engine that does not meter |
 //!
 //! How each is taken and how to read it is in `bench/README.md`. Give `--only PART` to repeat a part.
@@ -25,6 +26,7 @@ mod languages;
 mod memory;
 mod pages;
 mod retention;
+mod plugins;
 mod schedules;
 mod server;
 mod statistics;
@@ -68,6 +70,7 @@ enum Part {
     Retention,
     Schedules,
     Statistics,
+    Plugins,
     Languages,
 }
 
@@ -115,6 +118,7 @@ async fn measure(part: Part, setup: &Setup) -> Result<()> {
         Part::Retention => retention::beside_runs(setup).await,
         Part::Schedules => schedules::due_at_once(setup).await,
         Part::Statistics => statistics::of_many_attempts(setup).await,
+        Part::Plugins => plugins::post_to_finished_beside_plugins(setup).await,
         Part::Languages => languages::cost(setup).await,
     }
 }

@@ -97,6 +97,26 @@ impl Server {
         Ok(format!("/api/v1/suites/{namespace}/{name}"))
     }
 
+    /// Installs a plugin and changes it.
+    pub(crate) async fn install(
+        &self,
+        guests: &Path,
+        name: &str,
+        component: &str,
+        change: &Value,
+    ) -> Result<()> {
+        let bytes = std::fs::read(guests.join(component).with_extension("wasm"))?;
+        let url = format!("{}/api/v1/plugins?name={name}", self.url);
+        checked(self.client.post(url).body(bytes).send().await?).await?;
+        self.change_plugin(name, change).await
+    }
+
+    /// Changes a plugin.
+    pub(crate) async fn change_plugin(&self, name: &str, change: &Value) -> Result<()> {
+        let url = format!("{}/api/v1/plugins/{name}", self.url);
+        checked(self.client.patch(url).json(change).send().await?).await.map(drop)
+    }
+
     /// Grants something to a suite.
     pub(crate) async fn grant(&self, suite: &str, policy: &Value) -> Result<()> {
         let url = format!("{}{suite}/policy", self.url);

@@ -17,7 +17,7 @@ use super::{Output, Surroundings};
 use crate::compile::Loaded;
 use crate::config::{self, SettingArgs};
 use crate::model::{Exchange, Notice, NoticeKind, Policy};
-use crate::wasm::{Hook, HookAnswer, HookDone, HookOrder, Runs, Sandbox};
+use crate::wasm::{Hook, HookAnswer, HookDone, HookOrder, NoReport, Runs, Sandbox};
 
 #[derive(Args)]
 pub(super) struct TryArgs {
@@ -51,6 +51,18 @@ impl Runs for NoRuns {
 
     fn runs(&self, _: &str, _: usize) -> Result<Vec<String>, String> {
         Ok(Vec::new())
+    }
+
+    fn tests(&self, _: &str, _: usize, _: usize) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    fn report(&self, _: &str, format: &str) -> Result<Option<Vec<u8>>, NoReport> {
+        Ok(Some(format!("a sample of a {format} report").into_bytes()))
+    }
+
+    fn statistics(&self, _: &str, _: Option<&str>) -> Result<Option<String>, String> {
+        Ok(None)
     }
 }
 

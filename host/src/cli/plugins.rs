@@ -1,9 +1,10 @@
 //! `handoff plugins`: what is told of what happens on a server.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -11,11 +12,11 @@ use super::client::{Client, ServerArgs, json as answered, read, read_file};
 use super::exit::{Exit, Failure};
 use super::plugin_try::TryArgs;
 use super::policy::add;
-use super::request::PolicyArgs;
+use super::request::{PolicyArgs, pair};
 use super::terminal::{Look, Style, safe_line};
 use super::{Output, Surroundings};
 use crate::http::views::{DeliveryView, List, PluginView};
-use crate::model::Name;
+use crate::model::{GateFailure, Name};
 
 #[derive(Subcommand)]
 pub(super) enum PluginsCommand {
@@ -105,6 +106,21 @@ struct FilterArgs {
     /// Tell it only of tests with this tag
     #[arg(long = "with-tag", value_name = "TAG", help_heading = "Filters")]
     tags: Vec<String>,
+    /// Tell it only of suites with this label; `*` stands for any text in its value
+    #[arg(long = "with-label", value_name = "NAME=PATTERN", value_parser = pair, help_heading = "Filters")]
+    labels: Vec<(String, String)>,
+    /// What becomes of a run if the plugin is its gate and fails or is late
+    #[arg(long, value_name = "GO|REFUSE")]
+    gate_failure: Option<Gate>,
+}
+
+/// What becomes of a run whose gate fails.
+#[derive(Clone, Copy, ValueEnum)]
+enum Gate {
+    /// It starts
+    Go,
+    /// It does not
+    Refuse,
 }
 
 #[derive(Args)]
@@ -261,7 +277,16 @@ fn fields(
         ("tags", &filters.tags),
     ];
     let given = lists.into_iter().filter(|(_, list)| !list.is_empty());
-    let given: Map<_, _> = given.map(|(name, list)| (name.to_owned(), json!(list))).collect();
+    let mut given: Map<_, _> = given.map(|(name, list)| (name.to_owned(), json!(list))).collect();
+    if !filters.labels.is_empty() {
+        let labels: BTreeMap<_, _> = filters.labels.iter().cloned().collect();
+        given.insert("labels".into(), json!(labels));
+    }
+    if let Some(gate) = filters.gate_failure {
+        let refuses = matches!(gate, Gate::Refuse);
+        let gate = if refuses { GateFailure::Refuse } else { GateFailure::Go };
+        fields.insert("gate_failure".into(), json!(gate));
+    }
     if !given.is_empty() {
         fields.insert("filters".into(), Value::Object(given));
     }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,7 @@ impl ServeArgs {
         let loaded = config::load(&self.settings, &surroundings.environment)?;
         telemetry::init(&loaded.config.log, surroundings.err.color);
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        no_core_dumps();
         let mut interrupts = Interrupts::listen()?;
         let wanted = loaded.config.listen;
         // Before the store is opened: a second server fails here without touching it.
@@ -59,6 +61,14 @@ impl ServeArgs {
         let mut out = std::io::stdout();
         writeln!(out, "listening on http://{address}").and_then(|()| out.flush())?;
         until_stopped(app, listener, interrupts).await
+    }
+}
+
+/// A dump of this process would have the secrets of suites and plugins in it.
+fn no_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "failed to forbid core dumps, which would have secrets in them");
     }
 }
 

@@ -1,6 +1,5 @@
 //! Reports of a run in the forms that other tools read.
 
-use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
@@ -16,9 +15,8 @@ use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
 use super::report_body::Report;
 use super::runs::find;
-use crate::model::{Attempt, AttemptDetail, RunId, Stage};
-use crate::report::{Format, Source};
-use crate::storage::Storage;
+use crate::model::RunId;
+use crate::report::{Format, Stored};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -85,32 +83,6 @@ pub(super) async fn read(
         }
     });
     Ok(([(header::CONTENT_TYPE, format.media_type())], Body::from_stream(chunks)).into_response())
-}
-
-/// Finds what a run's fold does not hold, of the run as it stood.
-struct Stored {
-    storage: Storage,
-    run: RunId,
-    up_to: u64,
-}
-
-impl Source for Stored {
-    fn attempts(&self, stages: &[Stage]) -> io::Result<HashMap<Stage, Vec<Attempt>>> {
-        let mut found: HashMap<_, Vec<_>> =
-            stages.iter().map(|stage| (stage.clone(), Vec::new())).collect();
-        let read = self.storage.attempts(self.run, self.up_to, |stage, attempt| {
-            found.get_mut(stage).into_iter().for_each(|them| them.push(attempt.clone()));
-        });
-        read.inspect_err(|error| tracing::error!(%error, "failed to read attempts for a report"))
-            .map_err(|_| io::Error::other("the run's attempts cannot be read"))?;
-        Ok(found)
-    }
-
-    fn detail(&self, stage: &Stage, round: u32, number: u32) -> Option<AttemptDetail> {
-        let detail = self.storage.detail(self.run, stage, round, number);
-        let log = |error: &_| tracing::error!(%error, "failed to read an attempt for a report");
-        detail.inspect_err(log).ok().flatten()
-    }
 }
 
 /// How much is written at a time.

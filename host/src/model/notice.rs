@@ -249,6 +249,9 @@ pub struct NoticeTest {
     /// The traces of the requests of the last attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trace_ids: Vec<String>,
+    /// The group of failures that the last attempt belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// A suite that fails, from its first failed run to the one that passes.
@@ -260,7 +263,7 @@ pub struct NoticeTrouble {
     pub since: Timestamp,
     /// How many runs have failed since, that one included.
     pub failed_runs: u64,
-    /// Of a test that was flaky: in how many runs it passed at once since.
+    /// Of a test that was flaky, in older stores: in how many runs it passed at once since.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clean_runs: u64,
 }
@@ -310,6 +313,7 @@ impl NoticeTest {
             duration_ms: Some(120),
             started_at: Some(at),
             trace_ids: vec!["4bf92f3577b34da6a3ce929d0e0e4736".into()],
+            group: failed.then(|| "5c0ffee05c0ffee05c0ffee05c0ffee0".into()),
         }
     }
 
@@ -331,6 +335,7 @@ impl NoticeTest {
             duration_ms: last.map(|last| last.duration_ms),
             started_at: last.map(|last| last.started_at),
             trace_ids: Vec::new(),
+            group: None,
         })
     }
 

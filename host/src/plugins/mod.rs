@@ -209,7 +209,12 @@ impl Shared {
         let limits = self.limits(plugin);
         let patched = plugin.policy.limits.timeout_ms;
         let timeout = patched.unwrap_or(self.settings.hook_timeout_ms);
-        let reader = Reader { storage: self.storage.clone(), base: self.base.clone() };
+        let reader = Reader {
+            storage: self.storage.clone(),
+            base: self.base.clone(),
+            metrics: self.metrics.clone(),
+            report_bytes: self.settings.report_bytes,
+        };
         HookOrder {
             component,
             hook,

@@ -8,24 +8,24 @@ use jiff::Timestamp;
 
 use super::trouble::Troubles;
 use crate::model::{
-    EventKind, Link, Name, Notice, NoticeKind, NoticeRun, NoticeTest, NoticeTrouble, Run, RunEvent,
-    RunId, RunStatus, Stage, TestStatus,
+    EventKind, Link, Name, Notice, NoticeKind, NoticeRun, NoticeTest, Run, RunEvent, RunId,
+    RunStatus, Stage,
 };
+use crate::statistics::Fingerprint;
 use crate::storage::{JournalEntry, Storage, StorageError};
 
 /// Runs that are followed at one time; of more, the one is forgotten that was looked at first, and read again.
 /// Not a setting: it costs time alone.
 const MAX_RUNS: usize = 64;
+/// Traces that are told of one test.
+const TRACES: usize = 10;
 /// Events that are read at a time.
 const EVENTS: usize = 1_000;
 
 /// A run with what its suite says of it.
 struct Followed {
     run: Run,
-    labels: BTreeMap<String, String>,
-    owner: Option<String>,
-    links: Vec<Link>,
-    tags: HashMap<String, Vec<String>>,
+    said: Said,
 }
 
 /// Makes notices.
@@ -137,16 +137,7 @@ impl Notices {
     }
 
     fn follow(&mut self, run: Run) -> Result<(), StorageError> {
-        let version = self.storage.version(&run.spec.suite, &run.spec.version)?;
-        let description = version.map(|version| version.description);
-        let (mut labels, mut tags, mut owner, mut links) =
-            (BTreeMap::new(), HashMap::new(), None, Vec::new());
-        if let Some(description) = description {
-            labels.extend(description.labels.into_iter().map(|label| (label.key, label.value)));
-            let tagged = description.tests.into_iter().filter(|test| !test.tags.is_empty());
-            tags.extend(tagged.map(|test| (test.name, test.tags)));
-            (owner, links) = (description.owner, description.links);
-        }
+        let said = Said::of(&self.storage, &run)?;
         let id = run.spec.id;
         while self.order.len() >= MAX_RUNS {
             if let Some(oldest) = self.order.pop_front() {
@@ -155,7 +146,7 @@ impl Notices {
         }
         self.order.retain(|known| *known != id);
         self.order.push_back(id);
-        self.runs.insert(id, Followed { run, labels, owner, links, tags });
+        self.runs.insert(id, Followed { run, said });
         Ok(())
     }
 
@@ -164,12 +155,7 @@ impl Notices {
         let EventKind::RunFinished { .. } = event.kind else { return Ok(()) };
         let Some(known) = self.runs.get(&event.run_id) else { return Ok(()) };
         for test in &mut notice.failures {
-            let last = known.run.test(&test.name).and_then(|test| test.attempts.last());
-            let Some(last) = last else { continue };
-            let stage = Stage::Test(test.name.clone());
-            let detail = self.storage.detail(event.run_id, &stage, last.round, last.number)?;
-            let traces = detail.into_iter().flat_map(|detail| detail.exchanges);
-            test.trace_ids = traces.filter_map(|exchange| exchange.trace_id).take(10).collect();
+            test.trace_ids = traces(&self.storage, &known.run, &test.name)?;
         }
         Ok(())
     }
@@ -177,25 +163,20 @@ impl Notices {
 
 impl Followed {
     fn notice(&self, kind: NoticeKind, event: &RunEvent) -> Notice {
-        let mut run = NoticeRun::of(&self.run, "");
-        run.labels.clone_from(&self.labels);
-        run.owner.clone_from(&self.owner);
         let mut notice = blank(kind, event.at);
         notice.dedup_key = format!("run:{}", event.run_id);
-        notice.run = Some(run);
+        notice.run = Some(self.said.run(&self.run, ""));
         notice
     }
 
     fn test(&self, name: &str) -> Option<NoticeTest> {
-        let mut test = NoticeTest::of(&self.run, name)?;
-        test.tags = self.tags.get(name).cloned().unwrap_or_default();
-        Some(test)
+        self.said.test(&self.run, name)
     }
 
     fn links(&self, base: &str) -> Vec<Link> {
         let url = format!("{base}/runs/{}", self.run.spec.id);
         let mut links = vec![Link { title: "Run".into(), url }];
-        links.extend(self.links.iter().cloned());
+        links.extend(self.said.links.iter().cloned());
         links
     }
 
@@ -219,7 +200,7 @@ impl Followed {
             notice.trouble = Some(trouble);
             notices.push(notice);
         }
-        for (test, trouble) in self.flaky(event, troubles)? {
+        for (test, trouble) in troubles.became_flaky(&self.run, event.at)? {
             let mut notice = self.notice(NoticeKind::TestFlaky, event);
             notice.dedup_key = format!("flaky:{}:{test}", self.run.spec.suite);
             notice.test = self.test(&test);
@@ -227,21 +208,69 @@ impl Followed {
             notices.push(notice);
         }
         let failures = NoticeTest::failures(&self.run);
+        let failures: Vec<_> = failures.iter().filter_map(|test| self.test(&test.name)).collect();
         for notice in &mut notices {
             notice.failures.clone_from(&failures);
         }
         Ok(notices)
     }
+}
 
-    fn flaky(
-        &self,
-        event: &RunEvent,
-        troubles: &mut Troubles,
-    ) -> Result<Vec<(String, NoticeTrouble)>, StorageError> {
-        let passed = self.run.tests.iter().filter(|test| test.status == TestStatus::Passed);
-        let outcomes = passed.map(|test| (test.name.as_str(), test.is_flaky()));
-        troubles.of_tests(&self.run, event.at, outcomes)
+/// What the version of a run says of its suite.
+#[derive(Default)]
+pub(super) struct Said {
+    labels: BTreeMap<String, String>,
+    owner: Option<String>,
+    links: Vec<Link>,
+    tags: HashMap<String, Vec<String>>,
+}
+
+impl Said {
+    pub(super) fn of(storage: &Storage, run: &Run) -> Result<Self, StorageError> {
+        let version = storage.version(&run.spec.suite, &run.spec.version)?;
+        let Some(description) = version.map(|version| version.description) else {
+            return Ok(Self::default());
+        };
+        let labels = description.labels.into_iter().map(|label| (label.key, label.value));
+        let tagged = description.tests.into_iter().filter(|test| !test.tags.is_empty());
+        Ok(Self {
+            labels: labels.collect(),
+            owner: description.owner,
+            links: description.links,
+            tags: tagged.map(|test| (test.name, test.tags)).collect(),
+        })
     }
+
+    /// The run as a plugin is told of it.
+    pub(super) fn run(&self, run: &Run, base: &str) -> NoticeRun {
+        let (labels, owner) = (self.labels.clone(), self.owner.clone());
+        NoticeRun { labels, owner, ..NoticeRun::of(run, base) }
+    }
+
+    /// The same of a test, but for the traces of its requests.
+    pub(super) fn test(&self, run: &Run, name: &str) -> Option<NoticeTest> {
+        let last = run.test(name).and_then(|test| test.attempts.last());
+        let print = last.and_then(Fingerprint::of);
+        Some(NoticeTest {
+            tags: self.tags.get(name).cloned().unwrap_or_default(),
+            group: print.map(|print| hex::encode(print.id)),
+            ..NoticeTest::of(run, name)?
+        })
+    }
+}
+
+/// The traces of the requests of the last attempt at a test.
+pub(super) fn traces(
+    storage: &Storage,
+    run: &Run,
+    test: &str,
+) -> Result<Vec<String>, StorageError> {
+    let last = run.test(test).and_then(|test| test.attempts.last());
+    let Some(last) = last else { return Ok(Vec::new()) };
+    let stage = Stage::Test(test.to_owned());
+    let detail = storage.detail(run.spec.id, &stage, last.round, last.number)?;
+    let exchanges = detail.into_iter().flat_map(|detail| detail.exchanges);
+    Ok(exchanges.filter_map(|exchange| exchange.trace_id).take(TRACES).collect())
 }
 
 /// A notice about nothing yet.

@@ -26,6 +26,8 @@ pub struct PluginSettings {
     pub retry_for_ms: u64,
     /// After how many calls in a row that trap or go beyond a limit a plugin is disabled: 10.
     pub breaks: u32,
+    /// How many bytes a report may have that a plugin reads: 16 MiB. A larger one is refused.
+    pub report_bytes: usize,
     /// Where people reach this server, for the links that plugins send out. Empty: the address that it
     /// listens at.
     pub public_url: String,
@@ -43,6 +45,7 @@ impl Default for PluginSettings {
             retry_max_ms: 3_600_000,
             retry_for_ms: 86_400_000,
             breaks: 10,
+            report_bytes: 16 << 20,
             public_url: String::new(),
         }
     }

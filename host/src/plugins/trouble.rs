@@ -1,5 +1,6 @@
-//! Which suites fail, and which tests became flaky: from terminal results alone, in the order in which runs
-//! ended. What is known is stored in one batch with what plugins hear of it.
+//! Which suites fail: from terminal results alone, in the order in which runs ended, by the rule that the
+//! statistics have. What is known is stored in one batch with what plugins hear of it. Which tests became flaky, the
+//! statistics say.
 //!
 //! A run that is restricted, by a filter, tags or a shard, says nothing of the rest of the suite: it is
 //! compared with runs of the same restriction. A run of the whole suite that passes ends all of its troubles.
@@ -9,12 +10,13 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::model::{Digest, NoticeKind, NoticeTrouble, Run, RunStatus, SuiteId};
-use crate::storage::{Scope, Storage, StorageError};
+use crate::statistics::{News, State};
+use crate::storage::{Page, Scope, Storage, StorageError, StoredSeries};
 
-/// The mark of a scope that is a test's.
+/// The mark of a scope that is a test's: of stores in which flaky tests were kept here. They are left out.
 const FLAKY: &str = "flaky:";
-/// After so many runs in which a test passed at once it is not known as flaky any more.
-const CLEAN_RUNS: u64 = 20;
+/// Flaky tests that are read at a time.
+const FLAKY_TESTS: usize = 500;
 /// Scopes of one suite that are remembered. A constant, because what is beyond it is only told twice.
 const MAX_SCOPES: usize = 2_000;
 
@@ -43,7 +45,8 @@ impl Troubles {
 
     fn of_suite(&mut self, suite: &SuiteId) -> Result<&mut Known, StorageError> {
         if !self.known.contains_key(suite) {
-            let known = self.storage.troubles(suite)?.into_iter().collect();
+            let known = self.storage.troubles(suite)?.into_iter();
+            let known = known.filter(|(scope, _)| !scope.starts_with(FLAKY)).collect();
             self.known.insert(suite.clone(), known);
         }
         Ok(self.known.entry(suite.clone()).or_default())
@@ -64,87 +67,65 @@ impl Troubles {
         let suite = &run.spec.suite;
         let scope = scope(run);
         let known = self.of_suite(suite)?;
-        match run.status {
-            RunStatus::Failed => {
-                let before = known.get(&scope).cloned();
-                if before.is_none() && known.len() >= MAX_SCOPES {
-                    return Ok(Vec::new());
-                }
-                let kind = match before {
-                    Some(_) => NoticeKind::SuiteStillFailing,
-                    None => NoticeKind::SuiteFailing,
-                };
-                let first = NoticeTrouble {
-                    first_run: run.spec.id,
-                    since: at,
-                    failed_runs: 0,
-                    clean_runs: 0,
-                };
-                let mut trouble = before.unwrap_or(first);
-                trouble.failed_runs += 1;
-                self.set(suite, &scope, trouble.clone());
-                Ok(vec![(kind, key(suite, &trouble), trouble)])
-            }
-            RunStatus::Passed => {
-                let is_over =
-                    |it: &str| it == scope || (scope.is_empty() && !it.starts_with(FLAKY));
-                let mut over: Vec<_> = known
-                    .iter()
-                    .filter(|(scope, _)| is_over(scope))
-                    .map(|(scope, trouble)| (scope.clone(), trouble.clone()))
-                    .collect();
-                over.sort_by_key(|(_, trouble)| trouble.since);
-                Ok(over
-                    .into_iter()
-                    .map(|(scope, trouble)| {
-                        self.end(suite, &scope);
-                        (NoticeKind::SuiteRecovered, key(suite, &trouble), trouble)
-                    })
-                    .collect())
-            }
+        let before = known.get(&scope).cloned();
+        let failed = match run.status {
+            RunStatus::Failed => true,
+            RunStatus::Passed => false,
             // Says nothing of the tested system.
-            _ => Ok(Vec::new()),
-        }
+            _ => return Ok(Vec::new()),
+        };
+        // One of the whole suite ends all of its troubles.
+        let is_over = |it: &str| !failed && (it == scope || scope.is_empty());
+        let mut over: Vec<_> = known
+            .iter()
+            .filter(|(scope, _)| is_over(scope))
+            .map(|(scope, trouble)| (scope.clone(), trouble.clone()))
+            .collect();
+        over.sort_by_key(|(_, trouble)| trouble.since);
+        let kind = match News::of_suite(before.is_some(), failed) {
+            Some(News::SuiteBecameFailing) if known.len() >= MAX_SCOPES => return Ok(Vec::new()),
+            Some(News::SuiteBecameFailing) => NoticeKind::SuiteFailing,
+            Some(News::SuiteStillFailing) => NoticeKind::SuiteStillFailing,
+            _ => {
+                let end = |(scope, trouble): (String, NoticeTrouble)| {
+                    self.end(suite, &scope);
+                    (NoticeKind::SuiteRecovered, key(suite, &trouble), trouble)
+                };
+                return Ok(over.into_iter().map(end).collect());
+            }
+        };
+        let first =
+            NoticeTrouble { first_run: run.spec.id, since: at, failed_runs: 0, clean_runs: 0 };
+        let mut trouble = before.unwrap_or(first);
+        trouble.failed_runs += 1;
+        self.set(suite, &scope, trouble.clone());
+        Ok(vec![(kind, key(suite, &trouble), trouble)])
     }
 
-    /// The tests that became flaky, of those that passed, each with whether it failed before that.
-    pub(super) fn of_tests<'a>(
-        &mut self,
+    /// The tests that became flaky in this run, as the statistics have it.
+    pub(super) fn became_flaky(
+        &self,
         run: &Run,
         at: Timestamp,
-        passed: impl Iterator<Item = (&'a str, bool)>,
     ) -> Result<Vec<(String, NoticeTrouble)>, StorageError> {
-        let suite = &run.spec.suite;
+        let (suite, first_run) = (&run.spec.suite, run.spec.id);
+        let mut page = Page { limit: FLAKY_TESTS, cursor: None };
         let mut became = Vec::new();
-        for (test, flaky) in passed {
-            let known = self.of_suite(suite)?;
-            let scope = format!("{FLAKY}{test}");
-            match (known.get(&scope).cloned(), flaky) {
-                (None, true) if known.len() < MAX_SCOPES => {
-                    let trouble = NoticeTrouble {
-                        first_run: run.spec.id,
-                        since: at,
-                        failed_runs: 1,
-                        clean_runs: 0,
-                    };
-                    self.set(suite, &scope, trouble.clone());
-                    became.push((test.to_owned(), trouble));
+        loop {
+            let found = self.storage.tests_in(State::Flaky, Some(suite), &page)?;
+            for StoredSeries { test, series, .. } in found.items {
+                if series.flaky_since.as_ref().is_some_and(|seen| seen.run == first_run) {
+                    let failed_runs = series.confirmation().bad;
+                    let trouble =
+                        NoticeTrouble { first_run, since: at, failed_runs, clean_runs: 0 };
+                    became.push((test, trouble));
                 }
-                (Some(before), true) => {
-                    let failed_runs = before.failed_runs + 1;
-                    self.set(suite, &scope, NoticeTrouble { failed_runs, clean_runs: 0, ..before });
-                }
-                (Some(before), false) if before.clean_runs + 1 >= CLEAN_RUNS => {
-                    self.end(suite, &scope);
-                }
-                (Some(before), false) => {
-                    let clean_runs = before.clean_runs + 1;
-                    self.set(suite, &scope, NoticeTrouble { clean_runs, ..before });
-                }
-                (None, _) => {}
+            }
+            page.cursor = found.next_cursor;
+            if page.cursor.is_none() {
+                return Ok(became);
             }
         }
-        Ok(became)
     }
 }
 

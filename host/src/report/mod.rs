@@ -9,11 +9,14 @@ mod json;
 mod junit;
 #[cfg(test)]
 pub(crate) mod samples;
+mod stored;
 mod tap;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
+
+pub use stored::Stored;
 
 use crate::model::{Attempt, AttemptDetail, Attempts, Run, Stage, TestStatus};
 
@@ -62,6 +65,11 @@ impl Format {
             Self::GoTest => "go-test",
             Self::Tap => "tap",
         }
+    }
+
+    /// The form of that name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|format| format.as_str() == name)
     }
 
     /// What the form is as an HTTP body.

@@ -79,6 +79,17 @@ pub enum News {
 }
 
 impl News {
+    /// What a result of a suite means, by whether the one before it failed. The one rule, for the metric and for
+    /// what plugins are told.
+    pub fn of_suite(failed_before: bool, failed: bool) -> Option<Self> {
+        match (failed_before, failed) {
+            (false, true) => Some(Self::SuiteBecameFailing),
+            (true, true) => Some(Self::SuiteStillFailing),
+            (true, false) => Some(Self::SuiteRecovered),
+            (false, false) => None,
+        }
+    }
+
     /// Its name in JSON and in labels.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -318,12 +329,7 @@ impl Series {
 
     /// What the last result brought about, for a suite: `before` is how it stood.
     pub fn suite_news(&self, before: &Self) -> Option<News> {
-        match (before.is_failing(), self.is_failing()) {
-            (false, true) => Some(News::SuiteBecameFailing),
-            (true, true) => Some(News::SuiteStillFailing),
-            (true, false) => Some(News::SuiteRecovered),
-            (false, false) => None,
-        }
+        News::of_suite(before.is_failing(), self.is_failing())
     }
 }
 

@@ -2,6 +2,7 @@
 //! Acknowledging is left to people.
 
 use handoff_plugin::http::{self, Response};
+use handoff_plugin::text::cut;
 use handoff_plugin::{
     Annotation, Config, Context, Error, Event, EventKind, Plugin, Result, Wishes,
 };
@@ -129,14 +130,6 @@ impl PagerDuty {
 /// 202 takes an event; 400 says what is wrong with it; 429 and 5xx are to be tried again.
 fn taken(response: Response) -> Result<Value> {
     response.success()?.json()
-}
-
-/// At most so many characters.
-fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most - 1).chain(['…']).collect()
 }
 
 handoff_plugin::plugin!(PagerDuty);

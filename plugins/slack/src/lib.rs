@@ -9,7 +9,6 @@ use handoff_plugin::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// Where Slack's Web API is.
 const API: &str = "https://slack.com/api";
@@ -40,7 +39,7 @@ impl Plugin for Slack {
         let door = match (config.get("webhook_url"), config.get("token")) {
             (Some(url), None) => Door::Webhook(url.to_owned()),
             (None, Some(token)) => Door::Bot {
-                api: config.get("api_url").unwrap_or(API).trim_end_matches('/').to_owned(),
+                api: config.url("api_url", API)?,
                 token: token.to_owned(),
                 channel: config.require("channel")?,
             },
@@ -49,9 +48,7 @@ impl Plugin for Slack {
                 return Err(Error::permanent(told));
             }
         };
-        let default = "suite_failing,suite_still_failing,suite_recovered,trial";
-        let events = config.get("events").unwrap_or(default).split(',');
-        let events = events.map(|word| EventKind::from(word.trim().to_owned())).collect();
+        let events = config.events("suite_failing,suite_still_failing,suite_recovered,trial");
         Ok(Self { door, events })
     }
 
@@ -99,9 +96,8 @@ struct Answer {
 impl Bot<'_, '_> {
     fn tell(&mut self, event: &Event) -> Result<Option<Annotation>> {
         let key = format!("message/{}", event.dedup_key);
-        let told = format!("told/{}", event.id);
         // The same event may come twice, and its message must not.
-        if self.cx.get(&told).is_some() {
+        if self.cx.was_told(event) {
             return Ok(None);
         }
         let known = self.cx.get_text(&key).and_then(|text| {
@@ -117,18 +113,8 @@ impl Bot<'_, '_> {
             }
             _ => self.cx.delete(&key),
         }
-        self.remember(&told)?;
+        self.cx.told(event)?;
         Ok(Some(Annotation::new("Told Slack").value("channel", channel).value("ts", ts)))
-    }
-
-    /// Keeps the last events that were told, so that the store does not grow.
-    fn remember(&mut self, told: &str) -> Result<()> {
-        const REMEMBERED: usize = 100;
-        let mut known: Vec<_> = self.cx.keys("told/");
-        let more = (known.len() + 1).saturating_sub(REMEMBERED);
-        // Ids are in the order of time.
-        known.drain(..more).for_each(|key| self.cx.delete(&key));
-        self.cx.set(told, "")
     }
 
     fn begin(&mut self, event: &Event) -> Result<(String, String)> {
@@ -174,7 +160,7 @@ fn gone(error: &Error) -> bool {
 
 /// An answer of the Web API says in its body whether it did what was asked.
 fn read(method: &str, response: Response) -> Result<Answer> {
-    let after = response.header("retry-after").and_then(|text| text.parse().ok());
+    let wait = response.wait();
     let answer: Answer = response.success()?.json()?;
     if answer.ok {
         return Ok(answer);
@@ -184,8 +170,8 @@ fn read(method: &str, response: Response) -> Result<Answer> {
         return Err(Error::permanent(told));
     }
     let error = Error::new(told);
-    Err(match after {
-        Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
+    Err(match wait {
+        Some(wait) => error.retry_after(wait),
         None => error,
     })
 }

@@ -1,5 +1,6 @@
 //! An event as a message of Block Kit, within its limits.
 
+use handoff_plugin::text::{self, cut};
 use handoff_plugin::{Event, EventKind, Run, Test};
 use serde_json::{Value, json};
 
@@ -51,44 +52,23 @@ pub(crate) fn short(event: &Event) -> Value {
 }
 
 fn title(event: &Event) -> String {
-    let suite = event.run.as_ref().map(|run| run.suite.to_string()).unwrap_or_default();
-    let failed = event.trouble.as_ref().map_or(1, |trouble| trouble.failed_runs);
-    match &event.kind {
-        EventKind::SuiteFailing => format!("🔴 {suite} is failing"),
-        EventKind::SuiteStillFailing => format!("🔴 {suite} is still failing ({failed} runs)"),
-        EventKind::SuiteRecovered => format!("🟢 {suite} has recovered after {failed} failed runs"),
-        EventKind::TestFlaky => format!("🟡 {suite} has a flaky test"),
-        EventKind::PlatformError => format!("⚠️ {suite} could not be run"),
-        EventKind::ScheduleMissed => {
-            format!("⚠️ schedule {} missed a time", event.schedule.as_deref().unwrap_or_default())
-        }
-        EventKind::PluginDisabled => {
-            format!("⚠️ plugin {} is disabled", event.plugin.as_deref().unwrap_or_default())
-        }
-        EventKind::RunFinished => {
-            let status = event.run.as_ref().map_or("", |run| run.status.as_str());
-            format!("{} {suite} {status}", if status == "passed" { "🟢" } else { "🔴" })
-        }
-        EventKind::Trial => "👋 Handoff reaches this channel".to_owned(),
-        other => format!("{suite} {}", other.as_str()),
-    }
+    let failed = event.run.as_ref().is_some_and(|run| run.status != "passed");
+    let sign = match &event.kind {
+        EventKind::SuiteFailing | EventKind::SuiteStillFailing => "🔴",
+        EventKind::SuiteRecovered => "🟢",
+        EventKind::TestFlaky => "🟡",
+        EventKind::Trial => "👋",
+        EventKind::RunFinished if failed => "🔴",
+        EventKind::RunFinished => "🟢",
+        _ => "⚠️",
+    };
+    format!("{sign} {}", event.headline())
 }
 
 fn facts(event: &Event, run: &Run) -> String {
-    let counts = &run.counts;
     let mut facts = vec![format!("<{}|Run #{}>: *{}*", escape(&run.url), run.number, run.status)];
-    for (count, what) in [
-        (counts.passed, "passed"),
-        (counts.failed, "failed"),
-        (counts.flaky, "flaky"),
-        (counts.skipped, "skipped"),
-        (counts.error, "in error"),
-    ] {
-        if count > 0 {
-            facts.push(format!("{count} {what}"));
-        }
-    }
-    facts.extend(run.duration_ms.map(|ms| format!("{:.1} s", ms as f64 / 1000.0)));
+    facts.push(run.counts.to_string());
+    facts.extend(run.duration_ms.map(text::duration));
     facts.extend(run.reference.as_ref().map(|reference| format!("`{}`", escape(reference))));
     facts.extend(run.initiated_by.as_ref().map(|by| escape(by)));
     facts.extend(event.test.as_ref().map(|test| format!("test *{}*", escape(&test.name))));
@@ -116,12 +96,4 @@ fn section(text: &str) -> Value {
 /// The three characters that Slack's text gives a meaning to.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// At most so many characters.
-fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most - 1).chain(['…']).collect()
 }

@@ -4,6 +4,7 @@
 use super::*;
 use handoff_plugin::http::Request;
 use handoff_plugin::testing::{Host, run_finished, suite};
+use std::time::Duration;
 
 const TS: &str = "1503435956.000247";
 

@@ -24,21 +24,17 @@ pub struct Webhook {
 
 impl Plugin for Webhook {
     fn init(config: &Config) -> Result<Self> {
-        let url = config.require("url")?;
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(Error::permanent(format!("`url` is {url:?}: it must begin with https://")));
-        }
+        config.url("url", "")?;
         let secret = config.get("secret").map(key).transpose()?;
-        let events = config.get("events").unwrap_or("run_finished");
-        let events = events.split(',').map(|word| EventKind::from(word.trim().to_owned()));
         let with_name = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         Ok(Self {
-            url,
+            // As it is written: its path may mean something with a slash at its end.
+            url: config.require("url")?,
             method: config.get("method").unwrap_or("POST").to_owned(),
             content_type: config.get("content_type").unwrap_or("application/json").to_owned(),
             body: config.get("body").map(str::to_owned),
             secret,
-            events: events.collect(),
+            events: config.events("run_finished"),
             headers: config.starting_with(HEADER).map(with_name).collect(),
         })
     }

@@ -15,6 +15,19 @@ use crate::wasm::limits::LimitsHit;
 
 /// The most runs that one call lists.
 const MAX_RUNS: u32 = 100;
+/// The rule by which a report is refused that is too large.
+const TOO_LARGE: &str = "report_bytes";
+/// The most tests that one call lists.
+const MAX_TESTS: u32 = 500;
+
+/// Why a report is not read.
+#[derive(Debug)]
+pub enum NoReport {
+    /// It is larger than a plugin may read.
+    TooLarge(String),
+    /// It cannot be written.
+    Failed(String),
+}
 
 /// Reads runs on behalf of a plugin, as JSON.
 pub trait Runs: Send + Sync {
@@ -23,6 +36,15 @@ pub trait Runs: Send + Sync {
 
     /// The last runs of a suite, the newest first.
     fn runs(&self, suite: &str, limit: usize) -> Result<Vec<String>, String>;
+
+    /// Tests of a run, from the one with that place on.
+    fn tests(&self, run: &str, from: usize, limit: usize) -> Result<Vec<String>, String>;
+
+    /// A report of a run; none if there is no such run.
+    fn report(&self, run: &str, format: &str) -> Result<Option<Vec<u8>>, NoReport>;
+
+    /// How a suite or one of its tests stands; none if there are no results.
+    fn statistics(&self, suite: &str, test: Option<&str>) -> Result<Option<String>, String>;
 }
 
 /// What a plugin keeps, by name.
@@ -139,6 +161,38 @@ impl Host for PluginView<'_> {
     ) -> wasmtime::Result<Result<Vec<String>, Refusal>> {
         let Some(runs) = &self.plugin.runs else { return Ok(Ok(Vec::new())) };
         Ok(runs.runs(&suite, limit.min(MAX_RUNS) as usize).map_err(refused))
+    }
+
+    fn tests(
+        &mut self,
+        run: String,
+        from: u32,
+        limit: u32,
+    ) -> wasmtime::Result<Result<Vec<String>, Refusal>> {
+        let Some(runs) = &self.plugin.runs else { return Ok(Ok(Vec::new())) };
+        let limit = limit.min(MAX_TESTS) as usize;
+        Ok(runs.tests(&run, from as usize, limit).map_err(refused))
+    }
+
+    fn report(
+        &mut self,
+        run: String,
+        format: String,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, Refusal>> {
+        let Some(runs) = &self.plugin.runs else { return Ok(Ok(None)) };
+        Ok(runs.report(&run, &format).map_err(|error| match error {
+            NoReport::TooLarge(message) => Refusal { rule: TOO_LARGE.into(), message },
+            NoReport::Failed(message) => refused(message),
+        }))
+    }
+
+    fn statistics(
+        &mut self,
+        suite: String,
+        test: Option<String>,
+    ) -> wasmtime::Result<Result<Option<String>, Refusal>> {
+        let Some(runs) = &self.plugin.runs else { return Ok(Ok(None)) };
+        Ok(runs.statistics(&suite, test.as_deref()).map_err(refused))
     }
 }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use self::bindings::hooks;
-pub use self::context::{Runs, Values};
+pub use self::context::{NoReport, Runs, Values};
 use super::Sandbox;
 use super::execute::{Answer, Call, Ending, Execution, Terms};
 use super::prepared::Linked;

@@ -1,6 +1,6 @@
 //! What the operator set: configuration and secrets, with errors that name what is missing.
 
-use crate::{Error, Result};
+use crate::{Error, EventKind, Result};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -26,6 +26,26 @@ impl Config {
         })
     }
 
+    /// Where a service is: a value that is a URL, without a slash at its end; `default` if it is not set.
+    pub fn url(&self, name: &str, default: &str) -> Result<String> {
+        let url = match (self.get(name), default) {
+            (None, "") => self.require(name)?,
+            (url, default) => url.unwrap_or(default).to_owned(),
+        };
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            let told = format!("`{name}` is {url:?}: it must begin with https:// or http://");
+            return Err(Error::permanent(told));
+        }
+        Ok(url.trim_end_matches('/').to_owned())
+    }
+
+    /// Which events the plugin is to hear of: those that the value `events` names, separated by commas, or
+    /// `default`.
+    pub fn events(&self, default: &str) -> Vec<EventKind> {
+        let words = self.get("events").unwrap_or(default).split(',');
+        words.map(|word| EventKind::from(word.trim().to_owned())).collect()
+    }
+
     /// The values whose names start with `prefix`, each by what follows it.
     pub fn starting_with<'a>(
         &'a self,
@@ -44,5 +64,28 @@ impl Config {
     {
         let Some(text) = self.get(name) else { return Ok(default) };
         text.parse().map_err(|error| Error::permanent(format!("`{name}` is {text:?}: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_one_and_has_no_slash_at_its_end() {
+        let config = |url: &str| Config::new([("url".to_owned(), url.to_owned())]);
+        assert_eq!(config("https://a.test/b/").url("url", "").unwrap(), "https://a.test/b");
+        assert_eq!(config("").url("url", "https://c.test").unwrap(), "https://c.test");
+        for (url, told) in [("ftp://a", "https://"), ("", "is not set")] {
+            let error = config(url).url("url", "").unwrap_err();
+            assert!(error.is_permanent() && error.message().contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn events_are_named_by_their_words() {
+        let config = Config::new([("events".to_owned(), "trial, run_finished".to_owned())]);
+        assert_eq!(config.events("run_queued"), [EventKind::Trial, EventKind::RunFinished]);
+        assert_eq!(Config::default().events("run_queued"), [EventKind::RunQueued]);
     }
 }

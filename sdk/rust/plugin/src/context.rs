@@ -1,8 +1,9 @@
 //! What a plugin may do while it handles an event.
 
-use crate::event::Run;
+use crate::event::{Event, Run, Statistics, Test};
 use crate::http::{Request, Response};
 use crate::{Error, Result};
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// How grave a log line is, in order.
@@ -30,17 +31,29 @@ pub(crate) trait Backend {
     fn keys(&mut self, prefix: &str) -> Vec<String>;
     fn run(&mut self, id: &str) -> Result<Option<String>>;
     fn runs(&mut self, suite: &str, limit: u32) -> Result<Vec<String>>;
+    fn tests(&mut self, run: &str, from: u32, limit: u32) -> Result<Vec<String>>;
+    fn report(&mut self, run: &str, format: &str) -> Result<Option<Vec<u8>>>;
+    fn statistics(&mut self, suite: &str, test: Option<&str>) -> Result<Option<String>>;
     fn now(&mut self) -> Duration;
     fn remaining(&mut self) -> Duration;
 }
+
+/// What is remembered of events that were told, so that the store does not grow.
+const TOLD: &str = "told/";
+/// How many values [`Context::keep_last`] keeps.
+const KEPT: usize = 64;
+/// Tests that are read at a time.
+const TESTS: u32 = 500;
 
 /// What a plugin may do while it handles an event.
 pub struct Context<'a>(pub(crate) &'a mut dyn Backend);
 
 impl Context<'_> {
-    /// Sends a request and waits for the whole answer, whatever its status.
+    /// Sends a request and waits for the whole answer, whatever its status; no longer than nine tenths of what
+    /// is left of the call, so that a service that does not answer is an error and not the end of the call.
     pub fn send(&mut self, request: Request) -> Result<Response> {
-        self.0.send(request)
+        let timeout = request.timeout.min(self.remaining() * 9 / 10);
+        self.0.send(Request { timeout, ..request })
     }
 
     /// Writes to the plugin's log.
@@ -73,6 +86,27 @@ impl Context<'_> {
         self.0.keys(prefix)
     }
 
+    /// Keeps a value under `prefix` and `key`, and of those under `prefix` the last 64 by their keys. For what
+    /// can be found again, and for keys in the order of time, such as ids of events and runs.
+    pub fn keep_last(&mut self, prefix: &str, key: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        let key = format!("{prefix}{key}");
+        let mut known = self.keys(prefix);
+        known.retain(|it| *it != key);
+        let more = (known.len() + 1).saturating_sub(KEPT);
+        known.drain(..more).for_each(|key| self.delete(&key));
+        self.set(&key, value)
+    }
+
+    /// Whether [`Self::told`] was called for this event: it came again, and what cannot be done twice is done.
+    pub fn was_told(&mut self, event: &Event) -> bool {
+        self.get(&format!("{TOLD}{}", event.id)).is_some()
+    }
+
+    /// Remembers for [`Self::was_told`] that the event was handled.
+    pub fn told(&mut self, event: &Event) -> Result<()> {
+        self.keep_last(TOLD, &event.id, "")
+    }
+
     /// A run as it stands; none if there is no such run.
     pub fn run(&mut self, id: &str) -> Result<Option<Run>> {
         self.0.run(id)?.map(|json| read(&json)).transpose()
@@ -81,6 +115,31 @@ impl Context<'_> {
     /// The last runs of a suite, `namespace/name`, the newest first.
     pub fn runs(&mut self, suite: &str, limit: u32) -> Result<Vec<Run>> {
         self.0.runs(suite, limit)?.iter().map(|json| read(json)).collect()
+    }
+
+    /// All tests of a run as they stand, with what their last attempts came to.
+    pub fn tests(&mut self, run: &str) -> Result<Vec<Test>> {
+        let mut tests = Vec::new();
+        loop {
+            let more = self.0.tests(run, tests.len() as u32, TESTS)?;
+            let is_last = more.len() < TESTS as usize;
+            for test in more {
+                tests.push(read(&test)?);
+            }
+            if is_last {
+                return Ok(tests);
+            }
+        }
+    }
+
+    /// A report of a run: `json`, `junit`, `go-test` or `tap`; none if there is no such run.
+    pub fn report(&mut self, run: &str, format: &str) -> Result<Option<Vec<u8>>> {
+        self.0.report(run, format)
+    }
+
+    /// How a suite, `namespace/name`, or one of its tests stands by its results so far; none if there are none.
+    pub fn statistics(&mut self, suite: &str, test: Option<&str>) -> Result<Option<Statistics>> {
+        self.0.statistics(suite, test)?.map(|json| read(&json)).transpose()
     }
 
     /// The time since 1970 in UTC.
@@ -94,6 +153,8 @@ impl Context<'_> {
     }
 }
 
-fn read(json: &str) -> Result<Run> {
-    serde_json::from_str(json).map_err(|error| Error::new(format!("a run cannot be read: {error}")))
+fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
+    let unread =
+        |error| Error::new(format!("what the server says of a run cannot be read: {error}"));
+    serde_json::from_str(json).map_err(unread)
 }

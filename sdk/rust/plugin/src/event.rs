@@ -116,6 +116,34 @@ pub struct Event {
     pub links: Vec<Link>,
 }
 
+impl Event {
+    /// What happened in few words, such as `shop/checkout is failing`.
+    pub fn headline(&self) -> String {
+        let suite = self.run.as_ref().map(|run| run.suite.to_string()).unwrap_or_default();
+        let failed = self.trouble.as_ref().map_or(1, |trouble| trouble.failed_runs);
+        let runs = if failed == 1 { "run" } else { "runs" };
+        let named = |name: &Option<String>| name.clone().unwrap_or_default();
+        match &self.kind {
+            EventKind::SuiteFailing => format!("{suite} is failing"),
+            EventKind::SuiteStillFailing => format!("{suite} is still failing ({failed} {runs})"),
+            EventKind::SuiteRecovered => {
+                format!("{suite} has recovered after {failed} failed {runs}")
+            }
+            EventKind::TestFlaky => format!("{suite} has a flaky test"),
+            EventKind::PlatformError => format!("{suite} could not be run"),
+            EventKind::ScheduleMissed => {
+                format!("schedule {} missed a time", named(&self.schedule))
+            }
+            EventKind::PluginDisabled => format!("plugin {} is disabled", named(&self.plugin)),
+            EventKind::RunFinished => {
+                format!("{suite} {}", self.run.as_ref().map_or("", |run| run.status.as_str()))
+            }
+            EventKind::Trial => "Handoff reaches you".to_owned(),
+            other => format!("{suite} {}", other.as_str().replace('_', " ")),
+        }
+    }
+}
+
 /// A titled link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
@@ -217,6 +245,25 @@ impl Counts {
     }
 }
 
+/// Such as `3 passed, 1 failed`: what there was at least one of.
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all = [
+            (self.passed, "passed"),
+            (self.failed, "failed"),
+            (self.soft_failed, "failed softly"),
+            (self.flaky, "flaky"),
+            (self.skipped, "skipped"),
+            (self.error, "in error"),
+            (self.cancelled, "cancelled"),
+        ];
+        let some = all.iter().filter(|(count, _)| *count > 0);
+        let some: Vec<_> = some.map(|(count, what)| format!("{count} {what}")).collect();
+        f.write_str(if some.is_empty() { "no tests" } else { "" })?;
+        f.write_str(&some.join(", "))
+    }
+}
+
 /// A test of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Test {
@@ -254,6 +301,10 @@ pub struct Test {
     /// The traces of the requests of the last attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trace_ids: Vec<String>,
+    /// The group of failures that its last one belongs to: those with the same cause, place and message but for
+    /// numbers and made-up names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 impl Test {
@@ -286,6 +337,44 @@ pub struct Trouble {
     pub failed_runs: u64,
 }
 
+/// How a suite or a test stands by its results so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// `steady`, `flaky` or `broken`.
+    pub state: String,
+    /// How many results there ever were.
+    pub runs: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// How many passed after a failed attempt.
+    pub retried: u64,
+    /// How many failed one after the other up to the last; 0 if it passed.
+    pub failing: u64,
+    /// The first of these.
+    #[serde(default)]
+    pub failing_since: Option<Seen>,
+    /// The last one that passed.
+    #[serde(default)]
+    pub last_passed: Option<Seen>,
+    /// How long it takes when it passes: the median of the last results.
+    #[serde(default)]
+    pub typical_duration_ms: Option<u64>,
+}
+
+/// A result: in which run, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The run's id.
+    pub run: String,
+    /// Its number in its suite.
+    pub number: u64,
+    /// When it had its verdict, in RFC 3339.
+    pub at: String,
+    /// What was tested.
+    #[serde(default)]
+    pub reference: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,6 +387,13 @@ mod tests {
         assert_eq!(event.kind, EventKind::Other("moon_rose".into()));
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json["event"], "moon_rose");
+    }
+
+    #[test]
+    fn counts_are_told_in_words() {
+        let counts = Counts { passed: 3, failed: 1, flaky: 1, ..Counts::default() };
+        assert_eq!(counts.to_string(), "3 passed, 1 failed, 1 flaky");
+        assert_eq!(Counts::default().to_string(), "no tests");
     }
 
     #[test]

@@ -61,6 +61,22 @@ impl Backend for Server {
         host::runs(suite, limit).map_err(refused)
     }
 
+    fn tests(&mut self, run: &str, from: u32, limit: u32) -> Result<Vec<String>> {
+        host::tests(run, from, limit).map_err(refused)
+    }
+
+    fn report(&mut self, run: &str, format: &str) -> Result<Option<Vec<u8>>> {
+        host::report(run, format).map_err(|refusal| match refusal.rule.as_str() {
+            // It will not be smaller later.
+            "report_bytes" => Error::permanent(refusal.message),
+            _ => refused(refusal),
+        })
+    }
+
+    fn statistics(&mut self, suite: &str, test: Option<&str>) -> Result<Option<String>> {
+        host::statistics(suite, test).map_err(refused)
+    }
+
     fn now(&mut self) -> Duration {
         std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
     }

@@ -1,6 +1,8 @@
 //! HTTP requests of a plugin: made here, sent by [`Context::send`](crate::Context::send).
 
-use crate::{Error, Result};
+use crate::{Error, Result, sign};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -68,6 +70,12 @@ impl Request {
     /// Adds `Authorization: Bearer …`.
     pub fn bearer(self, token: impl fmt::Display) -> Self {
         self.header("authorization", format_args!("Bearer {token}"))
+    }
+
+    /// Adds `Authorization: Basic …`.
+    pub fn basic(self, user: &str, password: &str) -> Self {
+        let pair = sign::base64(format!("{user}:{password}").as_bytes());
+        self.header("authorization", format_args!("Basic {pair}"))
     }
 
     /// Sets the body.
@@ -152,11 +160,22 @@ impl Response {
             return Err(Error::permanent(message));
         }
         let error = Error::new(message);
-        let seconds = self.header("retry-after").and_then(|value| value.trim().parse().ok());
-        Err(match seconds {
-            Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
+        Err(match self.wait() {
+            Some(wait) => error.retry_after(wait),
             None => error,
         })
+    }
+
+    /// How long the service wants one to wait, by `Retry-After`: seconds, or a time, which is compared with the
+    /// service's own clock.
+    pub fn wait(&self) -> Option<Duration> {
+        let text = self.header("retry-after")?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let time = |text: &str| rfc2822::parse(text).map(|at| at.timestamp()).ok();
+        let now = self.header("date").and_then(time).unwrap_or_else(Timestamp::now);
+        Some(Duration::try_from(time(text)?.duration_since(now)).unwrap_or_default())
     }
 
     fn shown(&self) -> String {
@@ -259,6 +278,17 @@ mod tests {
         }
         let busy = Response::new(429, "slow down").with_header("Retry-After", 7);
         assert_eq!(busy.success().unwrap_err().wait(), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_service_may_say_until_when_to_wait() {
+        let at = |retry: &str| {
+            let answer = Response::new(503, "").with_header("retry-after", retry);
+            answer.with_header("date", "Wed, 21 Oct 2015 07:27:30 GMT").wait()
+        };
+        assert_eq!(at("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(at("Wed, 21 Oct 2015 07:27:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(at("soon"), None);
     }
 
     #[test]

@@ -48,11 +48,14 @@ pub mod http;
 pub mod sign;
 pub mod template;
 pub mod testing;
+pub mod text;
 
 pub use config::Config;
 pub use context::{Context, Level};
 pub use error::{Error, Result};
-pub use event::{Counts, Event, EventKind, Link, Location, Run, Suite, Test, Trouble};
+pub use event::{
+    Counts, Event, EventKind, Link, Location, Run, Seen, Statistics, Suite, Test, Trouble,
+};
 
 /// A plugin.
 pub trait Plugin: Sized {

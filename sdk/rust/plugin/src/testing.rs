@@ -23,8 +23,8 @@ use crate::context::Backend;
 use crate::event::{Counts, Suite};
 use crate::http::{Request, Response};
 use crate::{
-    Annotation, Config, Context, Error, Event, EventKind, Level, Link, Plugin, Result, Run, Test,
-    Trouble, Verdict, Wishes,
+    Annotation, Config, Context, Error, Event, EventKind, Level, Link, Plugin, Result, Run,
+    Statistics, Test, Trouble, Verdict, Wishes,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,6 +44,12 @@ pub struct Host {
     pub values: BTreeMap<String, Vec<u8>>,
     /// Runs that the plugin can read, the newest first.
     pub runs: Vec<Run>,
+    /// Tests of each of them.
+    pub tests: Vec<Test>,
+    /// Reports of each of them, by format.
+    pub reports: BTreeMap<String, Vec<u8>>,
+    /// How each suite and test stands.
+    pub statistics: Option<Statistics>,
     /// The time since 1970.
     pub now: Duration,
 }
@@ -64,6 +70,9 @@ impl Host {
             log: Vec::new(),
             values: BTreeMap::new(),
             runs: Vec::new(),
+            tests: Vec::new(),
+            reports: BTreeMap::new(),
+            statistics: None,
             now: Duration::from_secs(1_800_000_000),
         }
     }
@@ -141,6 +150,19 @@ impl Backend for Host {
         Ok(runs.take(limit as usize).map(serde_json::to_string).collect::<Result<_, _>>()?)
     }
 
+    fn tests(&mut self, _: &str, from: u32, limit: u32) -> Result<Vec<String>> {
+        let tests = self.tests.iter().skip(from as usize).take(limit as usize);
+        Ok(tests.map(serde_json::to_string).collect::<Result<_, _>>()?)
+    }
+
+    fn report(&mut self, _: &str, format: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.reports.get(format).cloned())
+    }
+
+    fn statistics(&mut self, _: &str, _: Option<&str>) -> Result<Option<String>> {
+        Ok(self.statistics.as_ref().map(serde_json::to_string).transpose()?)
+    }
+
     fn now(&mut self) -> Duration {
         self.now
     }
@@ -189,6 +211,7 @@ pub fn run_finished(status: &str) -> Event {
         duration_ms: Some(120),
         started_at: Some("2030-01-01T00:00:30Z".into()),
         trace_ids: vec!["4bf92f3577b34da6a3ce929d0e0e4736".into()],
+        group: Some("5c0ffee05c0ffee05c0ffee05c0ffee0".into()),
     };
     Event {
         id: "01890a5d-ac96-774b-bcce-000000000001".into(),

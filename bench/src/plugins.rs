@@ -1,0 +1,74 @@
+//! What plugins that misbehave cost runs.
+
+use anyhow::{Result, ensure};
+use futures::future::try_join_all;
+use serde_json::json;
+
+use crate::Setup;
+use crate::figures::{Samples, ms};
+use crate::server::Server;
+
+/// What a plugin does on each event: see the guest `misbehaves`.
+const HOSTILE: [&str; 7] = ["trap", "loop", "sleep", "allocate", "log", "request", "keep"];
+/// Runs of one round, with plugins and without.
+const RUNS: usize = 200;
+/// How much longer the 99th percentile may be with them.
+const MOST: f64 = 1.5;
+
+/// From POST to finished of a suite of one trivial test, with all hostile plugins at once and with none, by turns
+/// on one server.
+pub(crate) async fn post_to_finished_beside_plugins(setup: &Setup) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    // They are to go on for as long as is measured.
+    let flags = ["--plugin-breaks", "1000000", "--plugin-retry-max-ms", "1000"];
+    let server = Server::start_with(&setup.server_binary, dir.path(), &flags).await?;
+    let suite = server.upload(&setup.guests, "noop").await?;
+    server.run(&suite, &json!({})).await?;
+    for does in HOSTILE {
+        // Nobody listens there.
+        let config = json!({"does": does, "target": "http://127.0.0.1:9"});
+        let policy = json!({"allow_http": ["http://127.0.0.1:9"]});
+        let change = json!({"config": config, "policy": policy, "enabled": false});
+        server.install(&setup.guests, does, "misbehaves", &change).await?;
+    }
+    for clients in [1, 8] {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for _ in 0..setup.rounds {
+            without.extend(runs(&server, &suite, clients).await?);
+            switch(&server, true).await?;
+            with.extend(runs(&server, &suite, clients).await?);
+            switch(&server, false).await?;
+        }
+        let [without, with] = [without, with].map(Samples::from_iter);
+        let ratio = with.percentile(99.0).as_secs_f64() / without.percentile(99.0).as_secs_f64();
+        let verdict = if ratio <= MOST { "within" } else { "beyond" };
+        println!("{clients} clients, without plugins: {}", without.summary());
+        println!("{clients} clients, beside {} that misbehave: {}", HOSTILE.len(), with.summary());
+        println!(
+            "{clients} clients: p99 {} against {}, {ratio:.2} times, {verdict} {MOST}",
+            ms(with.percentile(99.0)),
+            ms(without.percentile(99.0)),
+        );
+    }
+    Ok(())
+}
+
+async fn switch(server: &Server, enabled: bool) -> Result<()> {
+    for does in HOSTILE {
+        server.change_plugin(does, &json!({"enabled": enabled})).await?;
+    }
+    Ok(())
+}
+
+async fn runs(server: &Server, suite: &str, clients: usize) -> Result<Vec<std::time::Duration>> {
+    let client = async |_| {
+        let mut samples = Vec::new();
+        for _ in 0..RUNS / clients {
+            let ended = server.run(suite, &json!({})).await?;
+            ensure!(ended.run["status"] == "passed", "the run did not pass: {}", ended.run);
+            samples.push(ended.took);
+        }
+        anyhow::Ok(samples)
+    };
+    Ok(try_join_all((0..clients).map(client)).await?.concat())
+}
