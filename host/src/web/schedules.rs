@@ -41,7 +41,7 @@ impl From<Reading> for Line {
         Self {
             name: schedule.name.to_string(),
             suite: schedule.spec.suite,
-            in_words: reading.in_words.trim_end_matches('.').to_owned(),
+            in_words: within_a_sentence(&reading.in_words),
             cron: text::guest(&schedule.spec.cron),
             zone: text::guest(&schedule.spec.timezone),
             next: reading.next.iter().map(|at| show::ago(*at)).collect(),
@@ -51,6 +51,16 @@ impl From<Reading> for Line {
             runs: schedule.runs,
             description: schedule.spec.description.as_deref().map(text::guest).unwrap_or_default(),
         }
+    }
+}
+
+/// A rule in words, as it stands within a sentence.
+pub(super) fn within_a_sentence(in_words: &str) -> String {
+    let words = in_words.trim_end_matches('.');
+    let mut letters = words.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
     }
 }
 

@@ -225,7 +225,7 @@ async fn schedules(web: &Web, suite: &SuiteId) -> Vec<Scheduled> {
     let scheduled = |reading: crate::scheduler::Reading| Scheduled {
         state: super::schedules::state(&reading),
         name: reading.schedule.name.to_string(),
-        in_words: reading.in_words.trim_end_matches('.').to_owned(),
+        in_words: super::schedules::within_a_sentence(&reading.in_words),
         next: reading.next.first().map(|at| show::ago(*at)),
     };
     own.map(scheduled).collect()
