@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected comes")]
 
+mod plugin;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
