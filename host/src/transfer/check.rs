@@ -11,7 +11,7 @@ use super::lines::{FORMAT, Line, Sum, bytes};
 use super::spool;
 use crate::model::{Digest, EventKind, Fixtures, Run, RunEvent, RunId, SuiteId};
 use crate::scheduler::Rule;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Page, RunQuery, Storage, StorageError};
 
 /// Why nothing was imported.
 #[derive(Debug, thiserror::Error)]
@@ -103,9 +103,18 @@ pub(super) struct Checker<'a> {
     last_run: Option<RunId>,
     ended: bool,
     suites: HashSet<SuiteId>,
-    here: AllHere,
+    here: BTreeMap<SuiteId, Found>,
     /// The newest run of each suite that has some here. If it is in the export, none was started here.
     newest_here: HashMap<RunId, SuiteId>,
+}
+
+/// What was found of a suite.
+struct Found {
+    here: Here,
+    /// Whether the newest run that is here is in the export.
+    has_newest: bool,
+    /// Whether a run of the export is not here.
+    has_new: bool,
 }
 
 impl<'a> Checker<'a> {
@@ -120,7 +129,7 @@ impl<'a> Checker<'a> {
             last_run: None,
             ended: false,
             suites: HashSet::new(),
-            here: AllHere::new(),
+            here: BTreeMap::new(),
             newest_here: HashMap::new(),
         }
     }
@@ -164,7 +173,16 @@ impl<'a> Checker<'a> {
 
     /// Whether the end was reached.
     pub(super) fn finish(self) -> Result<AllHere, TransferError> {
-        if self.ended { Ok(self.here) } else { Err(TransferError::CutOff(self.sum.lines)) }
+        if !self.ended {
+            return Err(TransferError::CutOff(self.sum.lines));
+        }
+        let here = |(suite, found): (SuiteId, Found)| {
+            let Found { here, has_newest, has_new } = found;
+            // If nothing is new, what was cleared or tried again here since stays so.
+            let is_new = here.is_new || (has_newest && has_new);
+            (suite, Here { is_new, ..here })
+        };
+        Ok(self.here.into_iter().map(here).collect())
     }
 
     /// Fails if a line that cannot be read is the first one of a newer format.
@@ -255,10 +273,9 @@ impl<'a> Checker<'a> {
                     return wrong(format!("the run {id} is older than the one before"));
                 }
                 if let Some(suite) = self.newest_here.get(&id)
-                    && let Some(here) = self.here.get_mut(suite)
+                    && let Some(found) = self.here.get_mut(suite)
                 {
-                    // If nothing is new, what was cleared or tried again here since stays so.
-                    here.is_new = here.coming > here.highest;
+                    found.has_newest = true;
                 }
                 self.last_run = Some(id);
                 self.run = Some(Told { id, seq: 0, run: None });
@@ -278,14 +295,16 @@ impl<'a> Checker<'a> {
     }
 
     /// How a suite stands here.
-    fn here(&mut self, suite: &SuiteId, coming: u64) -> Result<Here, TransferError> {
+    fn here(&mut self, suite: &SuiteId, coming: u64) -> Result<Found, TransferError> {
         let highest = self.storage.number_given(suite)?;
-        if highest > 0
-            && let Some(newest) = self.storage.run_by_number(suite, highest)?
-        {
-            self.newest_here.insert(newest, suite.clone());
+        // Not by the highest number: that may be of a run that had not ended when it was exported.
+        let query = RunQuery { suite: Some(suite.clone()), ..RunQuery::default() };
+        let newest = self.storage.runs(&query, &Page { limit: 1, cursor: None })?;
+        for newest in newest.items {
+            self.newest_here.insert(newest.id, suite.clone());
         }
-        Ok(Here { highest, coming, is_new: highest == 0 })
+        let here = Here { highest, coming, is_new: highest == 0 };
+        Ok(Found { here, has_newest: false, has_new: false })
     }
 
     /// A file and a run must be whole before something else comes.
@@ -301,10 +320,12 @@ impl<'a> Checker<'a> {
         let ended = told.run.filter(|run| run.status.is_terminal());
         let run = ended.ok_or_else(|| wrong(format!("the run {} has no end", told.id)))?;
         let (suite, number) = (&run.spec.suite, run.spec.number);
-        if self.here.get(suite).is_none_or(|here| number > here.coming) {
+        let found = self.here.get_mut(suite).filter(|found| number <= found.here.coming);
+        let Some(found) = found else {
             return Err(wrong(format!("{suite} has no run of the number {number}")));
-        }
+        };
         let taken = self.storage.run_by_number(suite, number)?;
+        found.has_new |= taken.is_none();
         match taken.filter(|other| *other != told.id) {
             None => Ok(()),
             Some(other) => Err(TransferError::Conflict(format!(

@@ -98,7 +98,7 @@ async fn what_a_server_exports_another_imports_and_exports_the_same() {
     assert_eq!(all(&new).await, all(&old).await);
     let to = to.restart().await;
     assert_eq!(all(&to.client()).await, all(&old).await);
-    assert_eq!(run_of(&to.client(), OUTCOMES, &only("passes")).await["number"], 5);
+    assert_eq!(run_of(&to.client(), OUTCOMES, &only("passes")).await["number"], 6);
 }
 
 #[tokio::test]
