@@ -53,7 +53,7 @@ pub(super) fn page_of_runs<T>(
     let (mut items, mut last) = (Vec::new(), None);
     loop {
         // One more, to know whether there is.
-        let runs = lists::newest(database, list, after, limit + 1)?;
+        let runs = lists::newest(database, list, after, limit.saturating_add(1))?;
         let is_end = runs.len() <= limit;
         for run in runs {
             if items.len() == limit {
