@@ -13,20 +13,23 @@ pub(super) const MARK: char = '\u{16}';
 /// How a test's own log lines are indented, and the lines after the first of one message.
 const INDENT: &str = "    ";
 
-/// A name on each line. Examples are tests too; benchmarks and fuzz targets are left out.
+/// A name on each line. Examples are tests too; benchmarks and fuzz targets are left out. None if no line is
+/// such a name: what the package's `init` and `TestMain` write stands between them.
 pub(super) fn tests(output: &str) -> Option<Vec<TestCase>> {
-    let mut tests = Vec::new();
-    for name in output.lines().filter(|line| !line.is_empty()) {
-        if !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
-            return None;
-        }
-        if name.starts_with("Test") || name.starts_with("Example") {
-            tests.push(named(name));
-        } else if !name.starts_with("Benchmark") && !name.starts_with("Fuzz") {
-            return None;
-        }
-    }
-    Some(tests)
+    let names = || output.lines().filter(|line| KINDS.iter().any(|kind| is_of(kind, line)));
+    names().next()?;
+    let tests = names().filter(|name| ["Test", "Example"].iter().any(|kind| is_of(kind, name)));
+    Some(tests.map(named).collect())
+}
+
+/// What the names of functions begin with that the harness finds.
+const KINDS: [&str; 4] = ["Test", "Example", "Benchmark", "Fuzz"];
+
+/// Whether it is a name as `go vet` wants it of that kind: `TestX` or `Test_x`, and not `Testing`.
+fn is_of(kind: &str, name: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    name.strip_prefix(kind)
+        .is_some_and(|rest| !rest.starts_with(char::is_lowercase) && rest.chars().all(word))
 }
 
 /// As `go test` calls it: `os.Exit(0)` in a test is a failure. The deadline is ours.
@@ -41,7 +44,8 @@ pub(super) fn run(test: &str) -> Vec<String> {
 pub(super) fn judge(test: &str, ended: Ended, log: &[LogLine]) -> Judgement {
     let mut course = Course::read(log);
     let own = course.take(test);
-    let sub_results = course.sub_results(test);
+    let panic = panic(test, log);
+    let sub_results = course.sub_results(test, panic.as_ref());
     let judgement = match (ended, own) {
         (Ended::Trapped(failure), _) => trapped(failure),
         (Ended::Code(0), Some(Part { end: Some(End::Passed), .. })) => Judgement::passed(),
@@ -52,17 +56,16 @@ pub(super) fn judge(test: &str, ended: Ended, log: &[LogLine]) -> Judgement {
             let message = format!("the program has no test {test:?} any more");
             Judgement::failed(Cause::Exit, Failure { message, location: None })
         }
-        (Ended::Code(code), own) => failed(code, own, &sub_results, log),
+        (Ended::Code(code), own) => match panic {
+            Some(panic) => Judgement::failed(Cause::Panic, panic),
+            None => failed(code, own, &sub_results),
+        },
     };
     Judgement { sub_results, ..judgement }
 }
 
-/// A panic says so on stderr; else what the test said of itself counts, then its parts, then what it
-/// wrote otherwise.
-fn failed(code: u8, own: Option<Part>, parts: &[SubResult], log: &[LogLine]) -> Judgement {
-    if let Some(failure) = panic(log) {
-        return Judgement::failed(Cause::Panic, failure);
-    }
+/// What the test said of itself counts, then its parts, then what it wrote otherwise.
+fn failed(code: u8, own: Option<Part>, parts: &[SubResult]) -> Judgement {
     let Some(Part { end: Some(End::Failed), said, printed, .. }) = own else {
         let message = format!("it ended with exit code {code} in the middle of the test");
         return Judgement::failed(Cause::Exit, Failure { message, location: None });
@@ -98,28 +101,39 @@ fn said_failure(said: &[Failure]) -> Option<Failure> {
     Some(Failure { message, location })
 }
 
-/// `panic: message [recovered]` and the first place in the goroutine's stack after `panic` itself that
-/// is in a file of tests, or else the first outside Go's own runtime.
-fn panic(log: &[LogLine]) -> Option<Failure> {
+/// `panic: message [recovered]`, whose further lines begin with a tab, and the first place in the
+/// goroutine's stack after `panic` itself that is in a file of tests, or else the first outside Go's own
+/// runtime. Where all goroutines stand still the stack of the test's own tells more than the first.
+fn panic(test: &str, log: &[LogLine]) -> Option<Failure> {
     let stderr: Vec<&str> = lines(log, Source::Stderr).collect();
     let told = |line: &str| {
-        let message =
-            line.strip_prefix("panic: ").or_else(|| line.strip_prefix("fatal error: "))?;
-        let message = message.strip_suffix(" [recovered, repanicked]").unwrap_or(message);
-        Some(message.strip_suffix(" [recovered]").unwrap_or(message).to_owned())
+        let begin = ["panic: ", "fatal error: "].into_iter().find(|it| line.starts_with(it))?;
+        Some((begin, line[begin.len()..].to_owned()))
     };
-    let (at, message) = stderr.iter().enumerate().find_map(|(at, line)| Some((at, told(line)?)))?;
-    let places = || {
-        stderr[at..].iter().filter_map(|line| {
-            let (file, rest) = line.strip_prefix('\t')?.rsplit_once(':')?;
+    let (at, (begin, mut message)) =
+        stderr.iter().enumerate().find_map(|(at, line)| Some((at, told(line)?)))?;
+    let further = stderr[at + 1..].iter().map_while(|line| line.strip_prefix('\t'));
+    for line in further.take_while(|line| !line.starts_with("panic: ")) {
+        message.push('\n');
+        message.push_str(line);
+    }
+    let ends = [" [recovered, repanicked]", " [recovered]"];
+    let message = ends.iter().find_map(|end| message.strip_suffix(end)).unwrap_or(&message);
+    // A function, and on the next line its place.
+    let frames = || {
+        stderr[at..].windows(2).filter_map(|pair| {
+            let (file, rest) = pair[1].strip_prefix('\t')?.rsplit_once(':')?;
             let line = rest.split(' ').next()?.parse().ok()?;
-            Some(Location { file: file.to_owned(), line, column: None })
+            Some((pair[0], Location { file: file.to_owned(), line, column: None }))
         })
     };
-    let location = places().find(|place| place.file.ends_with("_test.go"));
-    let location =
-        location.or_else(|| places().find(|place| !place.file.contains("/src/runtime/")));
-    Some(Failure { message, location })
+    let own = |function: &str| begin.starts_with("fatal") && function.contains(&format!(".{test}"));
+    let location = frames()
+        .find(|(function, _)| own(function))
+        .or_else(|| frames().find(|(_, place)| place.file.ends_with("_test.go")))
+        .or_else(|| frames().find(|(_, place)| !place.file.contains("/src/runtime/")));
+    let location = location.map(|(_, place)| place);
+    Some(Failure { message: message.to_owned(), location })
 }
 
 /// What the harness told, test by test.
@@ -210,7 +224,11 @@ impl Course {
     }
 
     /// The subtests of `test`, without its name. One that did not end is one that panicked or exited.
-    fn sub_results(self, test: &str) -> Vec<SubResult> {
+    fn sub_results(self, test: &str, panic: Option<&Failure>) -> Vec<SubResult> {
+        let names: Vec<_> = self.parts.iter().map(|part| format!("{}/", part.name)).collect();
+        let has_parts = |name: &str| {
+            names.iter().any(|it| it.len() > name.len() + 1 && it.starts_with(&format!("{name}/")))
+        };
         let of = |part: Part| {
             let name = part.name.strip_prefix(test)?.strip_prefix('/')?.to_owned();
             let outcome = match part.end {
@@ -218,20 +236,22 @@ impl Course {
                 Some(End::Skipped) => Outcome::Skipped {
                     reason: part.said.last().map_or(String::new(), |said| said.message.clone()),
                 },
-                Some(End::Failed) => {
-                    Outcome::Failed(said_failure(&part.said).unwrap_or(Failure {
-                        message: "a part of it failed".into(),
-                        location: None,
-                    }))
-                }
-                None => {
-                    Outcome::Failed(Failure { message: "it did not end".into(), location: None })
-                }
+                Some(End::Failed) => Outcome::Failed(match (said_failure(&part.said), panic) {
+                    (Some(failure), _) => failure,
+                    (None, _) if has_parts(&part.name) => silent("a part of it failed"),
+                    (None, Some(panic)) => panic.clone(),
+                    (None, None) => silent("it failed without a message"),
+                }),
+                None => Outcome::Failed(silent("it did not end")),
             };
             Some(SubResult { name, outcome, duration_ms: part.duration_ms })
         };
         self.parts.into_iter().filter_map(of).collect()
     }
+}
+
+fn silent(message: &str) -> Failure {
+    Failure { message: message.into(), location: None }
 }
 
 impl Part {
@@ -279,7 +299,12 @@ mod tests {
         let found = tests("TestPass\nTest_größe\nBenchmarkX\nFuzzX\nExample_a\n").unwrap();
         let names: Vec<_> = found.iter().map(|test| test.name.as_str()).collect();
         assert_eq!(names, ["TestPass", "Test_größe", "Example_a"]);
-        for other in ["hello, world\n", "flag provided but not defined: -test.list\n", "TestA b\n"]
+        let loud = "connecting\nTesting it\nTestPass\nok: TestNot\nTestA b\nBenchmarkX\n\ndone";
+        let found = tests(loud).unwrap();
+        assert_eq!(found.iter().map(|test| test.name.as_str()).collect::<Vec<_>>(), ["TestPass"]);
+        assert_eq!(tests("BenchmarkX\n"), Some(vec![]));
+        for other in
+            ["", "hello, world\n", "flag provided but not defined: -test.list\n", "Testing\n"]
         {
             assert_eq!(tests(other), None, "{other}");
         }
@@ -327,6 +352,29 @@ mod tests {
         let judgement = judged("TestA", 2, "^=== RUN   TestA\n^--- FAIL: TestA (0.00s)\n", stderr);
         assert_eq!(judgement.cause, Some(Cause::Panic));
         let expected = ("assignment to entry in nil map", Some(("/src/x/a_test.go", 8)));
+        assert_eq!(failure(&judgement), expected);
+    }
+
+    #[test]
+    fn a_panic_is_told_whole_and_of_the_part_that_it_ended() {
+        let stdout = "^=== RUN   TestA\n^=== RUN   TestA/b\n^--- FAIL: TestA/b (0.00s)\n^--- FAIL: TestA (0.00s)\n";
+        let stderr = "panic: two\n\tlines [recovered, repanicked]\n\ngoroutine 7 [running]:\nx.TestA.func1(0x4)\n\t/src/x/a_test.go:8 +0x2\n";
+        let judgement = judged("TestA", 2, stdout, stderr);
+        let expected = ("two\nlines", Some(("/src/x/a_test.go", 8)));
+        assert_eq!(failure(&judgement), expected);
+        let Outcome::Failed(part) = &judgement.sub_results[0].outcome else { panic!("it passed") };
+        assert_eq!(part.message, "two\nlines");
+
+        let silent = "^=== RUN   TestA\n^=== RUN   TestA/b\n^--- FAIL: TestA/b (0.00s)\n^=== NAME  TestA\n^--- FAIL: TestA (0.00s)\n^=== NAME  \n^FAIL\n";
+        let judgement = judged("TestA", 1, silent, "");
+        assert_eq!(failure(&judgement), ("b: it failed without a message", None));
+    }
+
+    #[test]
+    fn a_standstill_is_placed_where_the_test_waits() {
+        let stderr = "fatal error: all goroutines are asleep - deadlock!\n\ngoroutine 1 [chan receive]:\ntesting.(*T).Run(0x4)\n\t/go/src/testing/testing.go:2 +0x1\nmain.TestMain(0x4)\n\t/src/x/a_test.go:8 +0x2\n\ngoroutine 7 [chan receive]:\nx.TestA(0x4)\n\t/src/x/a_test.go:36 +0x2\n";
+        let judgement = judged("TestA", 2, "^=== RUN   TestA\n", stderr);
+        let expected = ("all goroutines are asleep - deadlock!", Some(("/src/x/a_test.go", 36)));
         assert_eq!(failure(&judgement), expected);
     }
 }

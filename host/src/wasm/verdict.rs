@@ -143,6 +143,11 @@ pub(super) fn timed_out(execution: &Execution) -> bool {
 }
 
 /// Why the guest did not return; none if it did, or was cancelled.
+/// Whether the guest ended itself with an exit code.
+pub(super) fn exited(execution: &Execution) -> bool {
+    matches!(explain(execution), Some(Explanation { cause: Cause::Exit, .. }))
+}
+
 fn explain(execution: &Execution) -> Option<Explanation> {
     let Execution {
         ending, limits, memory_limit, hits, log, timeout, instantiated, symbols, ..
