@@ -1,15 +1,16 @@
 //! The events of `go test -json`, one a line, as `go doc test2json` describes them.
 //!
-//! A suite is a package. A test has one verdict, whatever its attempts; what they wrote is its output. A
+//! A suite is a package, and a part of a test a subtest. A test has one verdict, whatever its attempts; what they wrote is its output. A
 //! soft failure is a skip, the nearest verdict that does not fail the package.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Case, Told, location, restored, seconds};
-use crate::model::{Attempt, RunStatus, TestStatus};
+use super::{Case, Told, location, restored, said, seconds};
+use crate::model::{Attempt, Outcome, RunStatus, TestStatus};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -83,6 +84,7 @@ fn write_case<'a>(case: &Case<'a>, told: &Told<'_>, events: &mut Events<'a>) -> 
     for attempt in case.attempts.iter() {
         write_attempt(case, attempt, told, events)?;
     }
+    write_parts(case, told, events)?;
     let elapsed = seconds(case.duration_ms());
     let (action, word) = match case.status {
         TestStatus::Passed => ("pass", "PASS"),
@@ -102,6 +104,36 @@ fn write_case<'a>(case: &Case<'a>, told: &Told<'_>, events: &mut Events<'a>) -> 
         events.output(&format!("    {reason}"))?;
     }
     events.event(action, Some(elapsed), None)
+}
+
+/// The parts of a test are its subtests. Of those with one name, the later ones have a number, as Go has it.
+fn write_parts(case: &Case<'_>, told: &Told<'_>, events: &mut Events<'_>) -> io::Result<()> {
+    let Events { package, time, .. } = *events;
+    let mut named: HashMap<String, u32> = HashMap::new();
+    for part in told.parts(case) {
+        let name = format!("{}/{}", case.name, part.name);
+        let before = named.entry(name.clone()).or_default();
+        let name = if *before == 0 { name } else { format!("{name}#{before:02}") };
+        *before += 1;
+        let mut events = Events { out: &mut *events.out, package, time, test: Some(&name) };
+        events.event("run", None, None)?;
+        events.output(&format!("=== RUN   {name}"))?;
+        let (message, at) = said(&part);
+        let at = at.map(|at| format!("{at}: ")).unwrap_or_default();
+        for (number, line) in message.unwrap_or_default().lines().enumerate() {
+            let start = if number == 0 { at.as_str() } else { "" };
+            events.output(&format!("    {start}{line}"))?;
+        }
+        let (action, word) = match part.outcome {
+            Outcome::Passed => ("pass", "PASS"),
+            Outcome::Skipped { .. } => ("skip", "SKIP"),
+            Outcome::Failed(_) => ("fail", "FAIL"),
+        };
+        let elapsed = seconds(part.duration_ms);
+        events.output(&format!("    --- {word}: {name} ({elapsed:.2}s)"))?;
+        events.event(action, Some(elapsed), None)?;
+    }
+    Ok(())
 }
 
 fn write_attempt(

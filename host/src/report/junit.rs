@@ -11,8 +11,8 @@ use quick_junit::{
     NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
 
-use super::{Case, Told, location, restored};
-use crate::model::{Attempt, AttemptDetail, LogLine, Run, Source, TestStatus};
+use super::{Case, Told, location, restored, said};
+use crate::model::{Attempt, AttemptDetail, LogLine, Outcome, Run, Source, SubResult, TestStatus};
 
 /// Bytes of all messages and logs in one report.
 const TEXT_BYTES: usize = 64 << 20;
@@ -164,14 +164,27 @@ struct Text {
     out: Option<String>,
     /// What it wrote to its standard error.
     err: Option<String>,
+    /// Its parts that failed, with their messages and places.
+    parts: String,
 }
 
 impl Text {
-    /// The whole message, and where it came from.
+    /// The whole message, where it came from, and what became of the parts.
     fn description(&self) -> String {
         let at = self.location.as_ref().map(|at| format!("\nat {at}")).unwrap_or_default();
-        clean(&format!("{}{at}", self.message.as_deref().unwrap_or_default()))
+        clean(&format!("{}{at}{}", self.message.as_deref().unwrap_or_default(), self.parts))
     }
+}
+
+/// The parts that failed, one after the other; the form has no place for parts of a test.
+fn failed_parts(parts: &[SubResult]) -> String {
+    let failed = parts.iter().filter(|part| matches!(part.outcome, Outcome::Failed(_)));
+    let told = failed.map(|part| {
+        let (message, at) = said(part);
+        let at = at.map(|at| format!("\nat {at}")).unwrap_or_default();
+        format!("\n\npart {}: {}{at}", part.name, message.unwrap_or_default())
+    });
+    told.collect()
 }
 
 /// Fetches texts until the report has enough of them.
@@ -191,7 +204,9 @@ impl Texts<'_> {
         };
         let told = [whole, attempt].into_iter().find(|it| self.take(size(it)));
         let (message, location) = told.unwrap_or_else(|| (Some(LEFT_OUT.into()), None));
-        let AttemptDetail { log, .. } = detail;
+        let AttemptDetail { log, sub_results, .. } = detail;
+        let parts = failed_parts(&sub_results);
+        let parts = if self.take(parts.len()) { parts } else { String::new() };
         let (out, err) = match self.take(log.iter().map(|line| line.text.len() + 1).sum()) {
             true => {
                 let (err, out): (Vec<_>, Vec<_>) =
@@ -200,7 +215,7 @@ impl Texts<'_> {
             }
             false => (Some(LEFT_OUT.into()), None),
         };
-        Text { message, location, out, err }
+        Text { message, location, out, err, parts }
     }
 
     /// Whether there is room for so many bytes, which then are taken.

@@ -18,7 +18,9 @@ use std::io::{self, Write};
 
 pub use stored::Stored;
 
-use crate::model::{Attempt, AttemptDetail, Attempts, Run, Stage, TestStatus};
+use crate::model::{
+    Attempt, AttemptDetail, Attempts, Location, Outcome, Run, Stage, SubResult, TestStatus,
+};
 
 /// Where a report finds what the run's fold does not hold.
 pub trait Source {
@@ -120,6 +122,12 @@ impl<'a> Told<'a> {
             None => Cow::Borrowed(attempt),
             Some(detail) => Cow::Owned(restored(attempt, &detail)),
         }
+    }
+
+    /// The parts of a case, as the attempt told them that decided it.
+    fn parts(&self, case: &Case<'_>) -> Vec<SubResult> {
+        let detail = case.deciding().and_then(|attempt| self.detail(&case.stage, attempt));
+        detail.unwrap_or_default().sub_results
     }
 
     /// How many cases there are.
@@ -231,9 +239,22 @@ impl<'a> Case<'a> {
 
 /// `file:line:column` of an attempt's failure.
 fn location(attempt: &Attempt) -> Option<String> {
-    let at = attempt.location.as_ref()?;
+    attempt.location.as_ref().map(place)
+}
+
+/// `file:line:column`.
+fn place(at: &Location) -> String {
     let column = at.column.map(|column| format!(":{column}")).unwrap_or_default();
-    Some(format!("{}:{}{column}", at.file, at.line))
+    format!("{}:{}{column}", at.file, at.line)
+}
+
+/// Why a part did not pass, and where.
+fn said(part: &SubResult) -> (Option<&str>, Option<String>) {
+    match &part.outcome {
+        Outcome::Passed => (None, None),
+        Outcome::Skipped { reason } => (Some(reason), None),
+        Outcome::Failed(failure) => (Some(&failure.message), failure.location.as_ref().map(place)),
+    }
 }
 
 /// From milliseconds to seconds.

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use crate::model::{
-    Attempt, AttemptDetail, Cause, Counts, Digest, EventKind, Level, Location, LogLine,
-    PlannedTest, Run, RunEvent, RunId, RunRequest, RunSpec, RunStatus, Source, Stage, TestStatus,
+    Attempt, AttemptDetail, Cause, Counts, Digest, EventKind, Failure, Level, Location, LogLine,
+    Outcome, PlannedTest, Run, RunEvent, RunId, RunRequest, RunSpec, RunStatus, Source, Stage,
+    SubResult, TestStatus,
 };
 
 pub(crate) type Detail = fn(&Stage, u32, u32) -> Option<AttemptDetail>;
@@ -51,7 +52,29 @@ fn detail(stage: &Stage, _round: u32, number: u32) -> Option<AttemptDetail> {
         ],
         Stage::Teardown => vec![line(Source::Stdout, "cleaning up")],
     };
-    Some(AttemptDetail { log, ..AttemptDetail::default() })
+    let sub_results = match stage {
+        Stage::Test(name) if name.starts_with("fails") => parts(),
+        _ => Vec::new(),
+    };
+    Some(AttemptDetail { log, sub_results, ..AttemptDetail::default() })
+}
+
+fn parts() -> Vec<SubResult> {
+    let location = Some(Location { file: "a.rs".into(), line: 7, column: Some(3) });
+    let failure = Failure { message: "one part # 1\nwas bad".into(), location };
+    let skipped = Outcome::Skipped { reason: "not now".into() };
+    let parts = [
+        ("good", Outcome::Passed),
+        ("bad", Outcome::Failed(failure.clone())),
+        ("bad", Outcome::Failed(Failure { location: None, ..failure })),
+        ("left out", skipped),
+    ];
+    let part = |(name, outcome): (&str, Outcome)| SubResult {
+        name: name.into(),
+        outcome,
+        duration_ms: 20,
+    };
+    parts.map(part).to_vec()
 }
 
 fn spec() -> RunSpec {

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{Case, Told, location};
-use crate::model::TestStatus;
+use super::{Case, Told, location, said};
+use crate::model::{Outcome, TestStatus};
 
 /// How many of the log's last lines a diagnostic has.
 const LOG_LINES: usize = 100;
@@ -18,6 +18,7 @@ pub(super) fn write(told: &Told<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "1..{}", told.cases_count())?;
     for (number, case) in (1..).zip(told.cases()) {
         let case = case?;
+        subtests(&case, told, out)?;
         let ok = if is_ok(case.status) { "ok" } else { "not ok" };
         writeln!(out, "{ok} {number} - {}{}", escaped(case.name), directive(&case, told))?;
         if case.status == TestStatus::Failed || case.status == TestStatus::Error || case.flaky {
@@ -27,16 +28,45 @@ pub(super) fn write(told: &Told<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// The parts of a test, as a document of their own before its line, four spaces further in.
+fn subtests(case: &Case<'_>, told: &Told<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let parts = told.parts(case);
+    if parts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "# Subtest: {}", escaped(case.name))?;
+    writeln!(out, "    1..{}", parts.len())?;
+    for (number, part) in (1..).zip(&parts) {
+        let (message, at) = said(part);
+        let (ok, skip) = match part.outcome {
+            Outcome::Failed(_) => ("not ok", String::new()),
+            Outcome::Passed => ("ok", String::new()),
+            Outcome::Skipped { .. } => ("ok", skip(message.unwrap_or_default())),
+        };
+        writeln!(out, "    {ok} {number} - {}{skip}", escaped(&part.name))?;
+        if matches!(part.outcome, Outcome::Failed(_)) {
+            writeln!(out, "      ---\n      message: {}", yaml(&json!(message)))?;
+            if let Some(at) = at {
+                writeln!(out, "      at: {}", yaml(&json!(at)))?;
+            }
+            writeln!(out, "      ...")?;
+        }
+    }
+    Ok(())
+}
+
+fn skip(reason: &str) -> String {
+    format!(" # SKIP {}", escaped(reason)).trim_end().into()
+}
+
 fn is_ok(status: TestStatus) -> bool {
     matches!(status, TestStatus::Passed | TestStatus::Skipped)
 }
 
 fn directive(case: &Case<'_>, told: &Told<'_>) -> String {
-    let with =
-        |word: &str, reason: &str| format!(" # {word} {}", escaped(reason)).trim_end().into();
     match case.status {
-        TestStatus::Skipped => with("SKIP", &case.message(told).unwrap_or_default()),
-        TestStatus::Failed if case.soft => with("TODO", "soft failure"),
+        TestStatus::Skipped => skip(&case.message(told).unwrap_or_default()),
+        TestStatus::Failed if case.soft => " # TODO soft failure".into(),
         _ => String::new(),
     }
 }
@@ -126,8 +156,18 @@ mod tests {
         assert_eq!(lines.next(), Some("TAP version 14"));
         let planned: usize = lines.next().unwrap().strip_prefix("1..").unwrap().parse().unwrap();
         let (mut seen, mut in_yaml) = (0, false);
+        let mut parts = 0;
         for line in lines {
-            if in_yaml {
+            if let Some(line) = line.strip_prefix("    ").filter(|_| !in_yaml) {
+                let point = |line: &str| {
+                    let line = line.strip_prefix("not ").unwrap_or(line).strip_prefix("ok ");
+                    line.is_some_and(|rest| rest.contains(" - "))
+                };
+                parts += u32::from(point(line));
+                assert!(point(line) || line.starts_with("1..") || line.starts_with("  "), "{line}");
+            } else if line.starts_with("# Subtest: ") {
+                assert_eq!(parts, 0, "one test has parts");
+            } else if in_yaml {
                 in_yaml = line != "  ...";
                 if in_yaml {
                     let (_, value) = line.strip_prefix("  ").unwrap().split_once(": ").unwrap();
