@@ -139,7 +139,7 @@ async fn what_is_no_whole_export_is_refused_with_the_reason_and_leaves_nothing()
     let lines: Vec<&str> = exported.split_inclusive('\n').collect();
     let cut = |at: usize| lines[..at].concat();
     let newer = lines[0].replace("\"format\":1", "\"format\":2");
-    let damaged = exported.replacen("{\"data\":\"", "{\"data\":\"AAAA", 1);
+    let damaged = exported.replacen("{\"data\":\"AGFz", "{\"data\":\"BGFz", 1);
     let lost = [&lines[..1], &lines[lines.len() - 1..]].concat().concat();
     let event = lines.iter().position(|line| line.starts_with("{\"event\":")).unwrap();
     let gap = [&lines[..event], &lines[event + 1..]].concat().concat();
