@@ -113,7 +113,9 @@ fn write_tests(out: &mut impl Write, look: Look, described: &Described) -> std::
     if let Some(protocol) = described.program {
         writeln!(out, "{} {protocol}", look.paint(Style::Strong, "protocol"))?;
     }
-    writeln!(out, "{}", look.paint(Style::Strong, "wants to reach"))?;
+    if !description.wants_http.is_empty() {
+        writeln!(out, "{}", look.paint(Style::Strong, "wants to reach"))?;
+    }
     for host in &description.wants_http {
         writeln!(out, "  {}", safe_line(host))?;
     }

@@ -86,7 +86,8 @@ impl UploadArgs {
         let done = if new { "uploaded" } else { "already there:" };
         let suite = look.paint(Style::Name, &SuiteId::from(&version.suite).to_string());
         let tests = version.tests.len();
-        writeln!(out, "{} {suite} with {tests} tests", look.paint(Style::Good, done))?;
+        let s = if tests == 1 { "" } else { "s" };
+        writeln!(out, "{} {suite} with {tests} test{s}", look.paint(Style::Good, done))?;
         if let Some(protocol) = version.protocol {
             writeln!(out, "  a test program, run as {}", Protocol::from(protocol))?;
         }
