@@ -100,8 +100,8 @@ impl Protocol {
             Self::Libtest => libtest::judge(test, ended, log),
             Self::GoTest => go_test::judge(test, ended, log),
             Self::Tap => tap::judge(ended, log),
-            // Who writes the version line means it, and nothing else begins like that.
-            Self::ExitCode if tap::is_announced(log) => tap::judge(ended, log),
+            // A test point that failed would be passed over by an exit code of 0.
+            Self::ExitCode if tap::is_tap(log) => tap::judge(ended, log),
             Self::ExitCode => exit_code(ended, log),
         }
     }
@@ -185,12 +185,17 @@ mod tests {
     }
 
     #[test]
-    fn whoever_announces_tap_is_read_as_tap() {
-        let failed = log("TAP version 14\n1..1\nnot ok 1 - sells\n", "");
-        let judgement = Protocol::ExitCode.judge("a", Ended::Code(0), &failed);
-        assert_eq!(judgement.sub_results.len(), 1);
-        assert_eq!(judgement.cause, Some(Cause::Assertion));
-        let by_chance = log("1..1\nnot ok 1 - sells\n", "");
-        assert_eq!(Protocol::ExitCode.judge("a", Ended::Code(0), &by_chance), Judgement::passed());
+    fn what_is_written_as_tap_is_read_as_tap() {
+        let points = "1..1\nnot ok 1 - sells\n";
+        for version in ["TAP version 14\n", "TAP version 13\n", "", "# connecting\n"] {
+            let failed = log(&format!("{version}{points}"), "");
+            let judgement = Protocol::ExitCode.judge("a", Ended::Code(0), &failed);
+            assert_eq!(judgement.sub_results.len(), 1);
+            assert_eq!(judgement.cause, Some(Cause::Assertion));
+        }
+        for other in ["not ok 1 - sells\n", "1..1\n", "1..1\nokay\n"] {
+            let judgement = Protocol::ExitCode.judge("a", Ended::Code(0), &log(other, ""));
+            assert_eq!(judgement, Judgement::passed(), "{other}");
+        }
     }
 }

@@ -6,10 +6,13 @@
 use super::{Ended, Judgement, exit_code, lines};
 use crate::model::{Cause, Failure, LogLine, Outcome, Source, SubResult};
 
-/// Whether the output begins as only TAP does.
-pub(super) fn is_announced(log: &[LogLine]) -> bool {
+/// Whether the output is TAP: it begins as only TAP does, or has a plan and test points, since TAP 12 has no
+/// line for its version.
+pub(super) fn is_tap(log: &[LogLine]) -> bool {
     let first = lines(log, Source::Stdout).find(|line| !line.trim().is_empty());
-    first.is_some_and(|line| matches!(line.trim_end(), "TAP version 13" | "TAP version 14"))
+    let version = |line: &str| matches!(line.trim_end(), "TAP version 13" | "TAP version 14");
+    let document = Document::read(log);
+    first.is_some_and(version) || (document.plan.is_some() && !document.points.is_empty())
 }
 
 pub(super) fn judge(ended: Ended, log: &[LogLine]) -> Judgement {
