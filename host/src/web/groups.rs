@@ -3,10 +3,9 @@
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use serde::Deserialize;
 
 use super::badge::missing;
-use super::page::{self, Page};
+use super::page::{self, From, Page};
 use super::run::test_path;
 use super::show;
 use super::text::{self, Html};
@@ -94,12 +93,6 @@ struct GroupsPage<'a> {
     suite: SuiteId,
     groups: Vec<Line>,
     older: Option<String>,
-}
-
-/// Where a list goes on.
-#[derive(Deserialize)]
-pub(super) struct From {
-    cursor: Option<String>,
 }
 
 /// All groups of a suite.

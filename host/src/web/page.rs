@@ -5,12 +5,19 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 
 use super::Web;
 use super::assets::Assets;
 use super::refusal::Refusal;
 use super::visitor::{Visitor, random};
 use crate::model::RunStatus;
+
+/// Where the list of a page goes on.
+#[derive(Deserialize)]
+pub(super) struct From {
+    pub(super) cursor: Option<String>,
+}
 
 /// What a page's frame needs.
 #[derive(Clone, Debug)]

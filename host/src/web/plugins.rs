@@ -6,7 +6,7 @@ use axum::response::{Redirect, Response};
 
 use serde::Deserialize;
 
-use super::page::{self, Page};
+use super::page::{self, From, Page};
 use super::run::Fact;
 use super::show;
 use super::text::{self, Html};
@@ -149,12 +149,6 @@ struct PluginPage<'a> {
     told: Vec<Told>,
     older: Option<String>,
     is_first: bool,
-}
-
-/// Where a list goes on.
-#[derive(Deserialize)]
-pub(super) struct From {
-    cursor: Option<String>,
 }
 
 /// One plugin.

@@ -3,9 +3,8 @@
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use serde::Deserialize;
 
-use super::page::{self, Page};
+use super::page::{self, From, Page};
 use super::run::Fact;
 use super::show;
 use super::text::{self, Html};
@@ -118,12 +117,6 @@ struct TriggerPage<'a> {
     calls: Vec<Call>,
     older: Option<String>,
     is_first: bool,
-}
-
-/// Where a list goes on.
-#[derive(Deserialize)]
-pub(super) struct From {
-    cursor: Option<String>,
 }
 
 /// One trigger.
