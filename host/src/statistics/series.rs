@@ -326,11 +326,6 @@ impl Series {
         took.sort_unstable();
         quantile(&took, 0.5)
     }
-
-    /// What the last result brought about, for a suite: `before` is how it stood.
-    pub fn suite_news(&self, before: &Self) -> Option<News> {
-        News::of_suite(before.is_failing(), self.is_failing())
-    }
 }
 
 fn condition(version: &Digest, reference: Option<&str>) -> u64 {

@@ -62,6 +62,10 @@ pub(super) struct Counting {
 /// A test in this batch.
 struct Open {
     before: Option<State>,
+    /// What is known of it, as it is stored.
+    stored: Option<IVec>,
+    /// The first place that no stored result has.
+    free: u64,
     series: Series,
     /// Results that are new, changed or gone.
     changed: BTreeMap<u64, Option<Sample>>,
@@ -123,7 +127,7 @@ impl Counting {
         now: Option<Box<Sample>>,
     ) -> Result<(), StorageError> {
         let open = self.open(database, suite, test)?;
-        let was = open.series.clone();
+        let (was, failed) = (open.series.state(), open.series.is_failing());
         match (before, now) {
             (None, Some(sample)) => {
                 open.changed.insert(open.series.next, Some((*sample).clone()));
@@ -131,9 +135,9 @@ impl Counting {
             }
             (before, now) => open.replace(database, suite, test, place, before, now)?,
         }
-        let became_flaky = was.state() != State::Flaky && open.series.state() == State::Flaky;
+        let became_flaky = was != State::Flaky && open.series.state() == State::Flaky;
         let news = match test.is_empty() {
-            true => open.series.suite_news(&was),
+            true => News::of_suite(failed, open.series.is_failing()),
             false => became_flaky.then(|| News::TestBecameFlaky { test: test.to_owned() }),
         };
         self.news.extend(news);
@@ -148,10 +152,13 @@ impl Counting {
     ) -> Result<&mut Open, StorageError> {
         let key = (suite.clone(), test.to_owned());
         if !self.tests.contains_key(&key) {
-            let stored: Option<Series> = read(database, &keys::series(suite, test))?;
-            let before = stored.as_ref().map(Series::state);
-            let (series, changed) = (stored.unwrap_or_default(), BTreeMap::new());
-            self.tests.insert(key.clone(), Open { before, series, changed });
+            let stored = values::get(database, &keys::series(suite, test))?;
+            let series: Option<Series> =
+                stored.as_ref().map(|record| record::decode(record)).transpose()?;
+            let before = series.as_ref().map(Series::state);
+            let (series, changed) = (series.unwrap_or_default(), BTreeMap::new());
+            let free = series.next;
+            self.tests.insert(key.clone(), Open { before, stored, free, series, changed });
         }
         self.tests.get_mut(&key).ok_or_else(|| StorageError::Damaged("a series".into()))
     }
@@ -232,7 +239,7 @@ impl Counting {
         for ((suite, test), open) in &mut self.tests {
             let (before, now) = (open.before.unwrap_or_default(), open.series.state());
             stage.results(suite, test, open)?;
-            stage.series(suite, test, &open.series)?;
+            stage.series(suite, test, open.stored.take(), &open.series)?;
             if before != now && !test.is_empty() {
                 stage.state(suite, test, before, now);
                 self.states.extend([(suite.clone(), before, -1), (suite.clone(), now, 1)]);
@@ -349,9 +356,15 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn put(&mut self, key: Vec<u8>, record: &[u8]) -> Result<(), StorageError> {
-        self.remove(key.clone())?;
-        values::put(self.batch, &key, record);
+        let before = values::get(self.database, &key)?;
+        self.replace(key, before, record);
         Ok(())
+    }
+
+    /// Puts a record in place of the one that is stored under its key, if there is one.
+    fn replace(&mut self, key: Vec<u8>, before: Option<IVec>, record: &[u8]) {
+        values::replace(self.batch, &key, before.as_ref(), record);
+        self.before.entry(key).or_insert(before);
     }
 
     fn remove(&mut self, key: Vec<u8>) -> Result<(), StorageError> {
@@ -361,8 +374,15 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn series(&mut self, suite: &SuiteId, test: &str, now: &Series) -> Result<(), StorageError> {
-        self.put(keys::series(suite, test), &record::encode(now)?)
+    fn series(
+        &mut self,
+        suite: &SuiteId,
+        test: &str,
+        before: Option<IVec>,
+        now: &Series,
+    ) -> Result<(), StorageError> {
+        self.replace(keys::series(suite, test), before, &record::encode(now)?);
+        Ok(())
     }
 
     fn state(&mut self, suite: &SuiteId, test: &str, before: State, now: State) {
@@ -403,6 +423,9 @@ impl Stage<'_> {
         for (place, sample) in &open.changed {
             let key = keys::sample(suite, test, *place);
             match sample {
+                Some(sample) if *place >= open.free => {
+                    self.replace(key, None, &record::encode(sample)?);
+                }
                 Some(sample) => self.put(key, &record::encode(sample)?)?,
                 None => self.remove(key)?,
             }

@@ -36,8 +36,8 @@ const BATCH_MESSAGES: usize = 1024;
 const BATCH_BYTES: usize = 4 << 20;
 /// How long events that nobody waits for wait for others to share their flush. A flush costs as much for
 /// one event as for a thousand, and sled wakes seven threads for each. Not a setting: it delays nobody who
-/// waits, and watchers by less than they would notice.
-const COMPANY_WAIT: Duration = Duration::from_millis(5);
+/// waits, and watchers by less than they would notice; and the queue is emptied before it is full.
+const COMPANY_WAIT: Duration = Duration::from_millis(20);
 /// How long to wait for room on the disk before looking again: soon for whoever made room, and no load
 /// on a machine that is in trouble already.
 const ROOM_WAIT: Duration = Duration::from_millis(100);

@@ -503,10 +503,12 @@ impl Storage {
     }
 
     async fn send(&self, message: Message) -> Result<(), mpsc::error::SendError<Message>> {
-        let urgent = message.is_urgent();
-        if self.0.queue.capacity() == 0 {
+        let free = self.0.queue.capacity();
+        if free == 0 {
             self.shared().metrics.server_limit_hit("storage.queue");
         }
+        // Nobody is to wait for a place only because the others wait for company.
+        let urgent = message.is_urgent() || free <= self.0.queue.max_capacity() / 2;
         self.0.queue.send(message).await?;
         if urgent {
             self.shared().urgent.notify_one();
@@ -545,6 +547,7 @@ impl Storage {
         let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).min(most);
         if self.0.room.available_permits() < bytes as usize {
             self.shared().metrics.server_limit_hit("storage.queue_bytes");
+            self.shared().urgent.notify_one();
         }
         let room = self.0.room.clone().acquire_many_owned(bytes).await;
         append.room = Some(room.map_err(|_| StorageError::Closed)?);

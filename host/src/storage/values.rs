@@ -10,7 +10,7 @@ use super::{StorageError, keys};
 /// most in a leaf of sled's, must stay below the 128 KiB that sled would put in a file of its own.
 pub(super) const PART_BYTES: usize = 4 << 10;
 
-/// Puts a record under `key`. Where a longer one may be there, [`remove`] it first.
+/// Puts a record under `key`. Where a longer one may be there, [`replace`] or [`remove`] it.
 pub(super) fn put(batch: &mut sled::Batch, key: &[u8], record: &[u8]) {
     let (head, mut rest) = record.split_at(record.len().min(PART_BYTES));
     batch.insert(key, head);
@@ -24,6 +24,20 @@ pub(super) fn put(batch: &mut sled::Batch, key: &[u8], record: &[u8]) {
         full = part.len() == PART_BYTES;
         rest = after;
     }
+}
+
+/// Puts a record under `key` in place of `before`, the whole record that is there, if there is one.
+pub(super) fn replace(
+    batch: &mut sled::Batch,
+    key: &[u8],
+    before: Option<&sled::IVec>,
+    record: &[u8],
+) {
+    let further = |length: usize| (length / PART_BYTES) as u32;
+    for n in further(record.len())..before.map_or(0, |before| further(before.len())) {
+        batch.remove(keys::continuation(key, n));
+    }
+    put(batch, key, record);
 }
 
 /// Removes the record under `key`, if there is one.
@@ -93,10 +107,11 @@ mod tests {
         for size in sizes {
             let record: Vec<u8> = (0..size).map(|at| (at / 7) as u8).collect();
             let mut batch = sled::Batch::default();
-            remove(&database, &mut batch, b"key").unwrap();
-            put(&mut batch, b"key", &record);
+            let before = get(&database, b"key").unwrap();
+            replace(&mut batch, b"key", before.as_ref(), &record);
             database.commit(batch).unwrap();
             assert_eq!(get(&database, b"key").unwrap().unwrap(), record, "{size}");
+            assert_eq!(database.scan(b"+").count(), size / PART_BYTES, "{size}");
         }
         let mut batch = sled::Batch::default();
         remove(&database, &mut batch, b"key").unwrap();

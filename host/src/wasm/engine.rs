@@ -234,6 +234,11 @@ impl Clock {
     /// it each time.
     const IDLE_TICKS: u32 = 100;
 
+    /// With so many guests every tick is needed, so that each has its turn soon enough; with fewer, up to
+    /// [`Self::LONGEST`] ticks become one: each costs a switch between threads.
+    const CROWD: usize = 64;
+    const LONGEST: usize = 4;
+
     /// How much later than asked the kernel may wake the thread, in nanoseconds. Its own 50 µs would
     /// add up: with many guests on a thread, each waits for a tick of all others.
     const SLACK: Option<NonZeroU64> = NonZeroU64::new(1);
@@ -251,9 +256,14 @@ impl Clock {
                 idle = 0;
                 continue;
             }
-            thread::sleep(self.tick);
+            thread::sleep(self.tick * self.ticks_at_once());
             engines.iter().filter_map(EngineWeak::upgrade).for_each(|e| e.increment_epoch());
         }
+    }
+
+    fn ticks_at_once(&self) -> u32 {
+        let guests = self.guests.load(Ordering::Acquire).max(1);
+        (Self::CROWD / guests).clamp(1, Self::LONGEST) as u32
     }
 }
 

@@ -50,11 +50,13 @@ pub(in crate::storage) fn stage_restored(
     for known in known {
         match known {
             Known::Series { test, series } => {
-                let was: Option<Series> = read(database, &keys::series(suite, &test))?;
+                let stored = values::get(database, &keys::series(suite, &test))?;
+                let was: Option<Series> =
+                    stored.as_ref().map(|record| record::decode(record)).transpose()?;
                 for key in database.scan(&keys::samples(suite, &test)).keys() {
                     stage.remove(key?.to_vec())?;
                 }
-                stage.series(suite, &test, &series)?;
+                stage.series(suite, &test, stored, &series)?;
                 if test.is_empty() {
                     continue;
                 }
