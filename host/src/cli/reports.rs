@@ -1,6 +1,6 @@
 //! Reports of a run in files, for other tools.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -31,9 +31,18 @@ impl FromStr for ReportOrder {
 }
 
 impl ReportOrder {
+    /// Fails if it cannot be written there, so that nobody waits for a run in vain. What is there stays.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        // To open a pipe and close it again would tell its reader that this was all.
+        if std::fs::metadata(&self.path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+            return Ok(());
+        }
+        self.open(File::options().append(true)).map(drop)
+    }
+
     /// Writes the report of a run whose attempts have their details.
     pub(crate) fn write(&self, run: &Run) -> Result<(), Failure> {
-        let mut out = self.open()?;
+        let mut out = self.open(File::options().write(true).truncate(true))?;
         write_report(self.format, run, &mut out)
             .and_then(|()| out.flush())
             .map_err(|e| self.failed(e))
@@ -44,27 +53,32 @@ impl ReportOrder {
         let id = run.to_string();
         let request = client.request(reqwest::Method::GET, &["runs", &id, "report"]);
         let mut answer = client.send(request.query(&[("format", self.format.as_str())])).await?;
-        let mut out = self.open()?;
+        let mut out = self.open(File::options().write(true).truncate(true))?;
         while let Some(chunk) = answer.chunk().await.map_err(broken)? {
             out.write_all(&chunk).map_err(|error| self.failed(error))?;
         }
         out.flush().map_err(|error| self.failed(error))
     }
 
-    fn open(&self) -> Result<Box<dyn Write>, Failure> {
+    fn open(&self, how: &mut OpenOptions) -> Result<Box<dyn Write>, Failure> {
         if self.path.as_os_str() == "-" {
             return Ok(Box::new(super::course::result()));
         }
+        let wrong = |error| Failure::usage(self.told(error));
         if let Some(parent) = self.path.parent() {
-            std::fs::create_dir_all(parent).map_err(|error| self.failed(error))?;
+            std::fs::create_dir_all(parent).map_err(wrong)?;
         }
-        let file = File::create(&self.path).map_err(|error| self.failed(error))?;
+        let file = how.create(true).open(&self.path).map_err(wrong)?;
         Ok(Box::new(BufWriter::new(file)))
     }
 
     fn failed(&self, error: io::Error) -> Failure {
-        let told = format!("write the report {}", self.path.display());
-        Failure::platform(anyhow::Error::new(error).context(told))
+        Failure::platform(self.told(error))
+    }
+
+    fn told(&self, error: io::Error) -> anyhow::Error {
+        let what = format!("write the report {}", self.path.display());
+        anyhow::Error::new(error).context(what)
     }
 }
 

@@ -85,7 +85,13 @@ pub(crate) struct RequestArgs {
     #[arg(long, help_heading = "Execution")]
     fail_fast: bool,
     /// Stop the run at the N-th failure
-    #[arg(long, value_name = "N", conflicts_with = "fail_fast", help_heading = "Execution")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = at_least_one,
+        conflicts_with = "fail_fast",
+        help_heading = "Execution"
+    )]
     max_failures: Option<NonZeroU32>,
     /// End with code 101 if a test passed only when it was tried again
     #[arg(long, help_heading = "Execution")]
@@ -243,6 +249,10 @@ fn secret(text: &str) -> Result<Secret, String> {
 pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
     let time = duration(text)?;
     u64::try_from(time.as_millis()).map_err(|_| "that is too long".into())
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| "write a whole number from 1 on".into())
 }
 
 /// A time as people write it.

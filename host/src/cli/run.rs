@@ -55,6 +55,7 @@ pub(super) struct RunArgs {
 
 impl RunArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
+        self.reports.iter().try_for_each(ReportOrder::check)?;
         let mut interrupts = Interrupts::listen()?;
         let client = Client::new(&self.server)?;
         if self.also.is_empty() {

@@ -122,6 +122,7 @@ impl TestArgs {
         }
         let policy = self.policy.policy(&surroundings.environment)?;
         config.validate_policy(&policy).context("use the policy").map_err(Failure::usage)?;
+        self.reports.iter().try_for_each(ReportOrder::check)?;
         let fixtures = self.fixtures.as_deref();
         let fixtures = fixtures.map(|path| pack(path, &config.sandbox.fixtures)).transpose()?;
         let session = Session { args: &self, config, cache, policy, fixtures, surroundings };

@@ -1,6 +1,8 @@
 //! What is known of a test, or of a suite, from its results one after the other: its last results, since when
 //! it fails, and whether it is flaky or broken. Small, so that a list of tests costs as much as it is long.
 
+mod packed;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Confirmation, Outcome, Sample, Seen, quantile, runs_to_be_sure};

@@ -153,8 +153,7 @@ impl Counting {
         let key = (suite.clone(), test.to_owned());
         if !self.tests.contains_key(&key) {
             let stored = values::get(database, &keys::series(suite, test))?;
-            let series: Option<Series> =
-                stored.as_ref().map(|record| record::decode(record)).transpose()?;
+            let series = stored.as_deref().map(record::decode_series).transpose()?;
             let before = series.as_ref().map(Series::state);
             let (series, changed) = (series.unwrap_or_default(), BTreeMap::new());
             let free = series.next;
@@ -381,7 +380,7 @@ impl Stage<'_> {
         before: Option<IVec>,
         now: &Series,
     ) -> Result<(), StorageError> {
-        self.replace(keys::series(suite, test), before, &record::encode(now)?);
+        self.replace(keys::series(suite, test), before, &record::encode_series(now)?);
         Ok(())
     }
 
@@ -527,7 +526,8 @@ impl Stage<'_> {
             if test.is_empty() || in_batch.contains(test.as_str()) || is_gone {
                 continue;
             }
-            let Some(series) = read::<Series>(self.database, &key)? else { continue };
+            let Some(record) = values::get(self.database, &key)? else { continue };
+            let series = record::decode_series(&record)?;
             let at = |series: &Series| series.last.as_ref().map(|seen| seen.at);
             if oldest.as_ref().is_none_or(|(_, oldest)| at(&series) < at(oldest)) {
                 oldest = Some((test, series));

@@ -5,6 +5,7 @@
 //! | 1 | as first released |
 //! | 2 | which runs have an artifact is found by the artifact |
 //! | 3 | lists and numbers have up to 64 runs under one key |
+//! | 4 | a series of results is written in postcard; those that are JSON are still read |
 //!
 //! A store of an older format is brought up to date when it is opened, in steps that a crash may cut off
 //! anywhere. One of a newer format is refused: what this version does not know it would not keep in order.
@@ -14,7 +15,7 @@ use super::{StorageError, keys, lists, runs};
 use crate::model::EventKind;
 
 /// The format that is written.
-pub(super) const FORMAT: u8 = 3;
+pub(super) const FORMAT: u8 = 4;
 
 /// How many keys are written at a time.
 const STEP: usize = 1_000;
@@ -30,7 +31,9 @@ pub(super) fn check(database: &Database) -> Result<(), StorageError> {
             if *format == 1 {
                 index_artifacts(database)?;
             }
-            lists::pack(database, STEP)?;
+            if *format < 3 {
+                lists::pack(database, STEP)?;
+            }
             mark(database)
         }
         Some(_) => Err(StorageError::Damaged("the mark of the store's format".into())),

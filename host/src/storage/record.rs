@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | 0 | JSON (no release wrote it; it shows how an old format is read) |
 //! | 1 | encoding (0 plain, 1 zstd), then JSON |
+//! | 2 | a series of results in postcard; all other records are JSON |
 //!
 //! A change to a stored type that `#[serde(default)]` cannot bridge takes a new format number and a
 //! branch in [`decode`]. A record of a newer format is refused, never guessed at.
@@ -17,9 +18,12 @@ use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::get_frame_content_size;
 
 use super::StorageError;
+use crate::statistics::Series;
 
 /// The format that is written.
 pub(super) const FORMAT: u8 = 1;
+/// The format of a series of results.
+const SERIES: u8 = 2;
 
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
@@ -58,6 +62,21 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StorageErro
     let json = unpack(bytes)?;
     serde_json::from_slice(&json)
         .map_err(|error| StorageError::Damaged(format!("a record ({error})")))
+}
+
+/// The record of a series.
+pub(super) fn encode_series(series: &Series) -> Result<Vec<u8>, StorageError> {
+    let packed = series.pack().map_err(std::io::Error::other)?;
+    Ok([&[SERIES], packed.as_slice()].concat())
+}
+
+/// The series of a record of this format or an older one.
+pub(super) fn decode_series(bytes: &[u8]) -> Result<Series, StorageError> {
+    match bytes {
+        [SERIES, packed @ ..] => Series::unpack(packed)
+            .map_err(|error| StorageError::Damaged(format!("a series of results ({error})"))),
+        _ => decode(bytes),
+    }
 }
 
 fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, StorageError> {
@@ -99,8 +118,9 @@ fn decompress(packed: &[u8]) -> std::io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::model::{
-        Digest, Fixtures, Label, Policy, Protocol, Run, RunSpec, RunSummary, SuiteVersion,
+        Digest, Fixtures, Label, Policy, Protocol, Run, RunId, RunSpec, RunSummary, SuiteVersion,
     };
+    use crate::statistics::{Outcome, Sample};
 
     fn label(value: String) -> Label {
         Label { key: "team".into(), value }
@@ -176,6 +196,35 @@ mod tests {
     #[test]
     fn a_record_of_a_newer_format_is_refused() {
         assert!(matches!(decode::<Label>(b"\x02{}"), Err(StorageError::TooNew(2))));
+    }
+
+    #[test]
+    fn a_series_is_read_in_both_formats_and_called_damaged_where_it_is() {
+        let sample = |outcome, reference: Option<&str>| Sample {
+            run: RunId::new(),
+            number: 7,
+            round: 1,
+            at: jiff::Timestamp::now(),
+            version: Digest::of(b"version"),
+            reference: reference.map(str::to_owned),
+            outcome,
+            attempts: 1,
+            failed: 0,
+            duration_ms: Some(12),
+            fuel: None,
+        };
+        let mut series = Series::default();
+        for outcome in [Outcome::Passed, Outcome::Failed, Outcome::Retried].repeat(50) {
+            series.push(&sample(outcome, Some("v1")));
+            series.push(&sample(outcome, None));
+        }
+        series.push(&sample(Outcome::Failed, None));
+        let (json, packed) = (encode(&series).unwrap(), encode_series(&series).unwrap());
+        assert_eq!((json[0], packed[0]), (FORMAT, SERIES));
+        assert_eq!(decode_series(&json).unwrap(), series);
+        assert_eq!(decode_series(&packed).unwrap(), series);
+        let cut = decode_series(&packed[..packed.len() - 1]);
+        assert!(matches!(cut, Err(StorageError::Damaged(_))), "{cut:?}");
     }
 
     #[test]

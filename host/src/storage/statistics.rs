@@ -36,7 +36,8 @@ pub struct StoredGroup {
 impl Storage {
     /// What is known of a test; with an empty name, of the suite's own runs. None if there was no result.
     pub fn series(&self, suite: &SuiteId, test: &str) -> Result<Option<Series>, StorageError> {
-        visible(self.shared(), &keys::series(suite, test))
+        let record = visible(self.shared(), &keys::series(suite, test))?;
+        record.as_deref().map(record::decode_series).transpose()
     }
 
     /// The same with the results that are kept. Costs as much as these are, however many there were.
@@ -110,18 +111,15 @@ impl Storage {
         let shared = self.shared();
         cursor::page(&shared.database, &keys::groups(suite), page, |rest| {
             let Some(id) = keys::read_group(rest) else { return Ok(None) };
-            let group = visible(shared, &keys::group(suite, &id))?;
+            let record = visible(shared, &keys::group(suite, &id))?;
+            let group = record.as_deref().map(record::decode).transpose()?;
             Ok(group.map(|group| StoredGroup { id, group }))
         })
     }
 }
 
-fn visible<T: serde::de::DeserializeOwned>(
-    shared: &Shared,
-    key: &[u8],
-) -> Result<Option<T>, StorageError> {
+fn visible(shared: &Shared, key: &[u8]) -> Result<Option<sled::IVec>, StorageError> {
     let found = values::get(&shared.database, key)?;
     // Asked last: see `pending`.
-    let record = shared.pending.record(key).unwrap_or(found);
-    record.map(|bytes| record::decode(&bytes)).transpose()
+    Ok(shared.pending.record(key).unwrap_or(found))
 }

@@ -1,6 +1,7 @@
 //! Describes suites and programs and runs attempts, as many at a time as there are slots.
 
 use std::collections::BTreeMap;
+use std::convert::identity;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -242,7 +243,8 @@ impl Sandbox {
             mark: None,
             fixtures: None,
         };
-        let execution = self.run(prepared, room, terms).await.map_err(DescribeError::Host)?;
+        let execution =
+            self.run(prepared, room, terms, identity).await.map_err(DescribeError::Host)?;
         let metrics = &inner.host.metrics;
         if verdict::timed_out(&execution) {
             metrics.server_limit_hit("sandbox.describe_timeout_ms");
@@ -315,8 +317,9 @@ impl Sandbox {
         };
         started();
         let (started_at, since) = (Timestamp::now(), Instant::now());
-        let attempt = match self.run(prepared, room, terms(order)).await {
-            Ok(execution) => verdict::of_attempt(round, number, execution, judge.as_ref()),
+        let judged = move |execution| verdict::of_attempt(round, number, execution, judge.as_ref());
+        let attempt = match self.run(prepared, room, terms(order), judged).await {
+            Ok(attempt) => attempt,
             Err(error) => {
                 let mut attempt = not_run(round, number, started_at, NotRun::Host(error));
                 let took = since.elapsed().as_millis();
@@ -328,19 +331,20 @@ impl Sandbox {
         attempt
     }
 
-    /// Runs the guest in a task of its own, so that a panic of the host ends this attempt alone, and
-    /// attempts that are awaited together run on all threads.
-    pub(super) async fn run(
+    /// Runs the guest, and makes of it what is wanted, in a task of its own: so that a panic of the host ends
+    /// this attempt alone, and attempts that are awaited together run, and are judged, on all threads.
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         prepared: Arc<Prepared>,
         room: Room,
         terms: Terms,
-    ) -> Result<Execution, String> {
+        judged: impl FnOnce(Execution) -> T + Send + 'static,
+    ) -> Result<T, String> {
         let host = self.0.host.clone();
         in_its_own_task(async move {
             let execution = execute(&host, &prepared, terms).await;
             drop(room);
-            execution
+            judged(execution)
         })
         .await
     }

@@ -55,6 +55,8 @@ async fn the_exit_code_of_a_test_without_a_server_tells_how_it_ended() {
         (format!("test {ten} ("), 2, &["regular expression"]),
         ("test no-such-file.wasm".into(), 2, &["no-such-file.wasm"]),
         (format!("test {ten} --no-such-flag"), 2, &["--no-such-flag"]),
+        (format!("test {ten} --max-failures 0"), 2, &["a whole number from 1 on"]),
+        (format!("test {ten} --report junit={ten}/r.xml"), 2, &["write the report", "r.xml"]),
         (format!("test {}", file("describe-traps")), 2, &["describe"]),
     ] {
         let ended = handoff(&line).run().await;
@@ -392,6 +394,12 @@ async fn reports_of_a_run_are_written_and_have_the_same_verdicts() {
     );
     let bad = at(&server, "run hello --report pdf=x").run().await;
     bad.failure(2);
+    // A file stands where a directory would have to be: nothing is run, and what is there stays.
+    let line = "run hello --report junit=junit.out --report tap=tap.out/x";
+    let nowhere = at(&server, line).directory(home.path()).run().await;
+    assert_says(&nowhere.failure(2), &["write the report tap.out/x"]);
+    assert_eq!(read("junit").matches("<testsuites").count(), 1);
+    assert!(!at(&server, "runs").run().await.expect(0).contains("#2"));
 }
 
 fn read(home: &Path, form: &str) -> String {

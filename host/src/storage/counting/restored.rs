@@ -51,8 +51,7 @@ pub(in crate::storage) fn stage_restored(
         match known {
             Known::Series { test, series } => {
                 let stored = values::get(database, &keys::series(suite, &test))?;
-                let was: Option<Series> =
-                    stored.as_ref().map(|record| record::decode(record)).transpose()?;
+                let was = stored.as_deref().map(record::decode_series).transpose()?;
                 for key in database.scan(&keys::samples(suite, &test)).keys() {
                     stage.remove(key?.to_vec())?;
                 }

@@ -229,9 +229,9 @@ async fn a_store_from_before_artifacts_were_found_by_themselves_is_brought_up_to
     let opened = opened.reopen(&dir).await;
     let database = &opened.storage.shared().database;
     assert_eq!(database.scan(&keys::artifact_users(&artifact.digest)).count(), 1);
-    assert_eq!(database.get_raw(keys::LAYOUT).unwrap().unwrap(), [3]);
+    assert_eq!(database.get_raw(keys::LAYOUT).unwrap().unwrap(), [4]);
 
-    database.commit(before(4)).unwrap();
+    database.commit(before(5)).unwrap();
     opened.storage.close().await.unwrap();
     drop(opened);
     let opened = Storage::open(
@@ -242,7 +242,7 @@ async fn a_store_from_before_artifacts_were_found_by_themselves_is_brought_up_to
     );
     let Err(error) = opened else { panic!("it was opened") };
     let told = error.to_string();
-    assert!(told.contains("format 4") && told.contains("newer version"), "{told}");
+    assert!(told.contains("format 5") && told.contains("newer version"), "{told}");
 }
 
 /// What a plugin says of a run by a delivery.

@@ -159,7 +159,7 @@ impl Sandbox {
             Ok(room) => room,
             Err(error) => return HookDone::not_run(HookError::Host(error)),
         };
-        match self.run(prepared, room, terms(order)).await {
+        match self.run(prepared, room, terms(order), std::convert::identity).await {
             Ok(execution) => self.done(execution),
             Err(error) => HookDone::not_run(HookError::Host(error)),
         }
