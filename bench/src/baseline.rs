@@ -85,14 +85,18 @@ impl Bare {
         Self { engine, metering, limits: settings.limits, stop }
     }
 
-    /// The best rate of attempts per second of so many threads.
+    /// The rate of attempts per second at a test that does nothing, on so many threads, once.
     pub(crate) fn attempts_per_second(
         &self,
-        guests: &Path,
+        trivial: &InstancePre<State>,
         threads: u32,
-        rounds: u32,
     ) -> Result<f64> {
-        self.rate(&self.prepare(guests, "thousand")?, TRIVIAL, threads, 5_000, rounds)
+        self.rate(trivial, TRIVIAL, threads, 2_000, 0)
+    }
+
+    /// The suite of such tests.
+    pub(crate) fn trivial(&self, guests: &Path) -> Result<InstancePre<State>> {
+        self.prepare(guests, "thousand")
     }
 
     /// The best rate of attempts per second at one test, `attempts` of them on each of the threads.

@@ -43,6 +43,14 @@ pub(crate) fn best(rates: impl IntoIterator<Item = f64>) -> f64 {
     rates.into_iter().fold(0.0, f64::max)
 }
 
+/// The middle one of some ratios, with the least and the largest: `0.52 (0.44 to 0.61)`.
+pub(crate) fn spread(mut ratios: Vec<f64>) -> String {
+    ratios.sort_unstable_by(f64::total_cmp);
+    let at = |at: usize| ratios.get(at).copied().unwrap_or_default();
+    let (middle, last) = (ratios.len() / 2, ratios.len().saturating_sub(1));
+    format!("{:.2} ({:.2} to {:.2})", at(middle), at(0), at(last))
+}
+
 /// Milliseconds with a fraction.
 pub(crate) fn ms(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1e3)
@@ -65,5 +73,6 @@ mod tests {
         assert_eq!(samples.percentile(100.0), Duration::from_millis(100));
         assert_eq!(Samples::from_iter([]).median(), Duration::ZERO);
         assert_eq!(best([1.0, 3.0, 2.0]), 3.0);
+        assert_eq!(spread(vec![0.5, 0.25, 1.0]), "0.50 (0.25 to 1.00)");
     }
 }

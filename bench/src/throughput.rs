@@ -10,51 +10,62 @@ use serde_json::json;
 
 use crate::Setup;
 use crate::baseline::Bare;
-use crate::figures::{Samples, best, ms};
+use crate::figures::{Samples, best, ms, spread};
 use crate::server::Server;
 
 /// Tests of the guest `thousand`.
 const TESTS: u32 = 1_000;
 
 /// Attempts per second of a suite of 1,000 trivial tests, from the request to the whole stored result in
-/// the client's hands.
+/// the client's hands. In each round the bare loops come before the server: these machines are now slow, now
+/// fast, and only what is measured side by side can be compared.
 pub(crate) async fn attempts_per_second(setup: &Setup) -> Result<()> {
-    let (guests, rounds, cores) = (setup.guests.clone(), setup.rounds, setup.cores);
-    let bare = tokio::task::spawn_blocking(move || -> wasmtime::Result<[f64; 2]> {
-        let bare = Bare::new()?;
-        let rate = |threads| bare.attempts_per_second(&guests, threads, rounds);
-        Ok([rate(1)?, rate(u32::try_from(cores)?)?])
-    });
-    let bare = bare.await?.map_err(|error| anyhow::anyhow!("the bare loop failed: {error:?}"))?;
-    println!("bare loop: {:.0} attempts/s on 1 thread, {:.0} on {cores}", bare[0], bare[1]);
-    let most = best(bare);
-
+    let threads = [1, u32::try_from(setup.cores)?];
+    let bare = Bare::new().map_err(failed)?;
+    let trivial = bare.trivial(&setup.guests).map_err(failed)?;
+    let baseline = || -> Result<[f64; 2]> {
+        let [one, all] = threads.map(|threads| bare.attempts_per_second(&trivial, threads));
+        Ok([one.map_err(failed)?, all.map_err(failed)?])
+    };
     let dir = tempfile::tempdir()?;
     let server = Server::start(&setup.server_binary, dir.path()).await?;
     let suite = server.upload(&setup.guests, "thousand").await?;
+    let mut all = Vec::new();
     for (parallelism, repeat) in [(1, 1), (2, 1), (4, 1), (8, 1), (8, 10)] {
         let attempts = f64::from(TESTS * repeat);
         let request = json!({"parallelism": parallelism, "repeat": repeat});
         // The first one warms up.
         server.run(&suite, &request).await?;
-        let (mut rates, before) = (Vec::new(), server.cpu_time()?);
+        let (mut rates, mut ratios, before) = (Vec::new(), Vec::new(), server.cpu_time()?);
         for _ in 0..setup.rounds {
+            let bare = tokio::task::block_in_place(baseline)?;
             let ended = server.run(&suite, &request).await?;
             ensure!(ended.run["counts"]["passed"] == TESTS, "{}", ended.run["counts"]);
-            rates.push(attempts / ended.took.as_secs_f64());
+            let rate = attempts / ended.took.as_secs_f64();
+            rates.push(rate);
+            ratios.push(rate / best(bare));
+            all.push(bare);
         }
         let after = server.cpu_time()?;
         let each = |time: Duration| time.as_secs_f64() * 1e6 / attempts / f64::from(setup.rounds);
-        let rate = best(rates);
         println!(
-            "server, {parallelism} at a time, {repeat:>2} x 1,000: {rate:.0} attempts/s, {:.2} of \
-             the best bare loop; of processors {:.0} µs user + {:.0} µs system each",
-            rate / most,
+            "server, {parallelism} at a time, {repeat:>2} x 1,000: {:.0} attempts/s at best; {} of the \
+             best bare loop of the same round; of processors {:.0} µs user + {:.0} µs system each",
+            best(rates),
+            spread(ratios),
             each(after.user.saturating_sub(before.user)),
             each(after.system.saturating_sub(before.system)),
         );
     }
+    for (at, threads) in threads.into_iter().enumerate() {
+        let rates = best(all.iter().map(|bare| bare[at]));
+        println!("bare loop on {threads} thread(s): {rates:.0} attempts/s at best");
+    }
     Ok(())
+}
+
+fn failed(error: wasmtime::Error) -> anyhow::Error {
+    anyhow::anyhow!("the bare loop failed: {error:?}")
 }
 
 /// From POST to finished of a suite of one trivial test.

@@ -30,6 +30,10 @@ const WRITE_PERMIT: usize = 64 << 10;
 /// What a line counts at least, because an empty one takes memory too.
 const LINE_MIN_COST: usize = 16;
 
+/// For how many lines of the end there is room beside the start as soon as the start is full: all there may be
+/// by default. Not a setting: it bounds nothing.
+const TAIL_RESERVED: usize = 4_097;
+
 /// An attempt's log. Cheap to clone; clones share the log.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<Mutex<Inner>>);
@@ -286,6 +290,10 @@ impl Inner {
             self.head_cost += cost;
             self.head.push(line);
             return;
+        }
+        if in_head {
+            // Now, and not when it ends: attempts with much to tell tend to end together, at their deadline.
+            self.head.reserve_exact((self.bounds.tail / LINE_MIN_COST + 1).min(TAIL_RESERVED));
         }
         self.tail_cost += cost;
         self.tail.push_back(line);
