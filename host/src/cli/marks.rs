@@ -13,7 +13,7 @@ use super::request::duration;
 use super::terminal::{Style, safe_line};
 use super::{Output, Surroundings};
 use crate::http::views::{List, MarkedView};
-use crate::model::{MarkKind, SuiteId};
+use crate::model::{MarkKind, SuiteId, end_of_day};
 
 #[derive(Subcommand)]
 pub(super) enum MarksCommand {
@@ -49,7 +49,8 @@ pub(super) struct MarkArgs {
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Up to when: a time such as `2027-01-31T00:00:00Z`, or how long, such as `14d`
+    /// Up to when: the end of a day in UTC, such as `2027-01-31`, a time such as `2027-01-31T09:00:00Z`, or how
+    /// long, such as `14d`
     #[arg(long, value_name = "TIME", value_parser = end)]
     until: Option<Timestamp>,
     #[command(flatten)]
@@ -71,7 +72,11 @@ fn end(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse() {
         return Ok(at);
     }
-    let away = duration(text).map_err(|_| "write a time such as 2027-01-31T00:00:00Z, or 14d")?;
+    if let Ok(at) = end_of_day(text) {
+        return Ok(at);
+    }
+    let wrong = "write a day such as 2027-01-31, a time such as 2027-01-31T09:00:00Z, or 14d";
+    let away = duration(text).map_err(|_| wrong)?;
     let away = SignedDuration::try_from(away).map_err(|_| "that is too long")?;
     Timestamp::now().checked_add(away).map_err(|_| "that is too long".into())
 }
@@ -148,4 +153,17 @@ impl MarkArgs {
 
 fn path<'a>(suite: &'a SuiteId, test: &'a str) -> [&'a str; 5] {
     ["suites", suite.namespace.as_str(), suite.name.as_str(), "marks", test]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_a_day_a_time_or_so_far_away() {
+        let day = end("2027-01-31").unwrap();
+        assert_eq!(day, end("2027-02-01T01:00:00+01:00").unwrap());
+        assert!(end("14d").unwrap() > Timestamp::now());
+        assert!(end("soon").unwrap_err().contains("2027-01-31"));
+    }
 }

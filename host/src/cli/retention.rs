@@ -178,10 +178,16 @@ fn human(retention: &RetentionView) -> String {
 }
 
 fn kept(keep: &KeepView) -> String {
-    let age = Duration::from_millis(keep.age_ms);
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     let age = match keep.age_ms {
         0 => "of any age".to_owned(),
-        _ => format!("for {} after its end", humantime::Duration::from(age)),
+        DAY_MS => "for a day after its end".to_owned(),
+        // humantime makes 2 months, 29 days and some hours of 90 days.
+        ms if ms.is_multiple_of(DAY_MS) => format!("for {} days after its end", ms / DAY_MS),
+        ms => {
+            let age = humantime::Duration::from(Duration::from_millis(ms));
+            format!("for {age} after its end")
+        }
     };
     match keep.runs {
         0 => format!("each run {age}"),
@@ -221,6 +227,10 @@ mod tests {
         assert_eq!(size(3 << 41), "6.0 TiB");
         assert_eq!(kept(&KeepView { age_ms: 0, runs: 0 }), "each run of any age");
         let rule = KeepView { age_ms: 86_400_000, runs: 5 };
-        assert_eq!(kept(&rule), "the newest 5 runs of each suite, each for 1day after its end");
+        assert_eq!(kept(&rule), "the newest 5 runs of each suite, each for a day after its end");
+        let rule = KeepView { age_ms: 90 * 86_400_000, runs: 0 };
+        assert_eq!(kept(&rule), "each run for 90 days after its end");
+        let rule = KeepView { age_ms: 5_400_000, runs: 0 };
+        assert_eq!(kept(&rule), "each run for 1h 30m after its end");
     }
 }

@@ -84,9 +84,19 @@ impl RunsArgs {
             writeln!(out, "{json:#}")?;
             return Ok(Exit::Passed);
         }
-        let tests = json["tests"].clone();
+        let (tests, queue) = (json["tests"].clone(), json["queue"].clone());
         let run: RunSummaryView = read(json)?;
         write_run(&mut out, look, &run, 0)?;
+        if let Some(place) = queue["place"].as_u64() {
+            writeln!(out, "  place {place} in the queue")?;
+        }
+        for reason in queue["waits_for"].as_array().into_iter().flatten() {
+            writeln!(
+                out,
+                "  waits for {}",
+                safe_line(reason["text"].as_str().unwrap_or_default())
+            )?;
+        }
         for test in tests.as_array().into_iter().flatten() {
             let text = |name: &str| safe_line(test[name].as_str().unwrap_or_default()).into_owned();
             let flaky = if test["flaky"] == true { " (flaky)" } else { "" };

@@ -5,9 +5,17 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::{PlannedTest, TestStatus};
+
+/// The end of a day in UTC, such as `2027-01-31`: up to then a mark holds that says so. An error if it is no day.
+pub fn end_of_day(day: &str) -> Result<Timestamp, jiff::Error> {
+    let next = day.parse::<Date>()?.tomorrow()?;
+    Ok(next.to_zoned(TimeZone::UTC)?.timestamp())
+}
 
 /// What is said of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

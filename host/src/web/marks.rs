@@ -15,7 +15,7 @@ use super::show::{self, Look};
 use super::text::{self, Html};
 use super::visitor::Form;
 use super::{Path, Refusal, Web};
-use crate::model::{Mark, MarkKind, Marks, SuiteId, TestStatus};
+use crate::model::{Mark, MarkKind, Marks, SuiteId, TestStatus, end_of_day};
 
 /// What is said of a test.
 pub(super) struct Marked {
@@ -105,13 +105,9 @@ pub(super) async fn set(
     Ok(to(&suite, &form.test))
 }
 
-/// The end of a day in UTC.
 fn end_of(day: &str) -> Result<Timestamp, Refusal> {
-    let read = || -> Result<Timestamp, jiff::Error> {
-        let next = day.parse::<jiff::civil::Date>()?.tomorrow()?;
-        Ok(next.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp())
-    };
-    read().map_err(|_| Refusal::Invalid(format!("until is {day:?}: write a day as 2027-01-31")))
+    let wrong = |_| Refusal::Invalid(format!("until is {day:?}: write a day as 2027-01-31"));
+    end_of_day(day).map_err(wrong)
 }
 
 /// Of which test nothing is to be said any more.

@@ -44,6 +44,8 @@ async fn a_run_begins_when_what_it_needs_has_passed_for_its_reference_also_acros
     let run = client.submit("flaky", &needing("v1")).await;
     let lacked = wait_for(&client, &run, "needed").await;
     assert_says(text(&lacked["text"]), &["default/steps", "no run for this reference"]);
+    let shown = at(&server, &format!("runs {run}")).run().await.expect(0);
+    assert_says(&shown, &["waits for the suite default/steps to pass"]);
     // Another reference is of no use.
     client.run("steps", &json!({"reference": "v2"})).await;
     wait_for(&client, &run, "needed").await;
