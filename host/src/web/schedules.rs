@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::actions::Why;
@@ -26,7 +27,8 @@ struct Line {
     in_words: String,
     cron: Html,
     zone: Html,
-    next: Vec<Html>,
+    /// Its next times on its own clock, and how far they are away.
+    next: Vec<(String, Html)>,
     state: Option<String>,
     is_paused: bool,
     is_declared: bool,
@@ -38,13 +40,16 @@ impl From<Reading> for Line {
     fn from(reading: Reading) -> Self {
         let state = state(&reading);
         let schedule = reading.schedule;
+        let zone = TimeZone::get(&schedule.spec.timezone).unwrap_or(TimeZone::UTC);
+        let on_its_clock =
+            |at: Timestamp| at.to_zoned(zone.clone()).strftime("%a %F %T %Z").to_string();
         Self {
             name: schedule.name.to_string(),
             suite: schedule.spec.suite,
             in_words: within_a_sentence(&reading.in_words),
             cron: text::guest(&schedule.spec.cron),
             zone: text::guest(&schedule.spec.timezone),
-            next: reading.next.iter().map(|at| show::ago(*at)).collect(),
+            next: reading.next.iter().map(|at| (on_its_clock(*at), show::ago(*at))).collect(),
             state,
             is_paused: schedule.paused.is_some(),
             is_declared: schedule.declared,

@@ -217,3 +217,78 @@ async fn a_flaky_test_is_shown_with_its_rates_and_confirmed_as_mended_and_a_brok
     browser.picture("failures").await;
     browser.is_quiet().await;
 }
+
+#[tokio::test]
+async fn a_test_is_disabled_and_another_expected_to_fail() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.upload_guest("hello").await;
+    let browser = Browser::start().await;
+    let action = "/suites/default/hello/marks";
+    for (test, kind, word) in [
+        ("fails", "expected_to_fail", "expected to fail"),
+        ("slow", "disabled", "disabled"),
+        ("passes", "expected_to_fail", "expected to fail"),
+    ] {
+        browser.open(&format!("{}/suites/default/hello/tests/{test}", server.url())).await;
+        let form = format!("form[action='{action}']");
+        browser.value(&format!("document.querySelector(\"{form} select\").value = '{kind}'")).await;
+        browser.type_into(&format!("{form} input[name=reason]"), "not built yet").await;
+        browser.click(&button(action)).await;
+        browser
+            .until(&format!("document.querySelector('.verdict').textContent.includes('{word}')"))
+            .await;
+    }
+    let run = client.run("hello", &json!({"filter": "^(fails|slow|passes)$"})).await;
+    browser.open(&format!("{}/runs/{}", server.url(), run["id"].as_str().unwrap())).await;
+    let shown = browser.text("#tests ~ .scroll tbody").await;
+    for part in [
+        "disabled by the web page: not built yet",
+        "it passed, and is expected to fail by the web page: not built yet",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert_eq!(run["status"], "failed", "what is expected to fail passed: {run:#}");
+    assert_eq!(run["counts"]["failed"], 1, "{run:#}");
+    browser.is_accessible().await;
+    browser.picture("run-expected").await;
+    browser.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_run_is_repeated_twenty_times_by_a_click() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.upload_guest("hello").await;
+    let run = client.run("hello", &json!({"filter": "^passes$"})).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/runs/{}", server.url(), run["id"].as_str().unwrap())).await;
+    browser.click("form:has(input[name=repeat]) button").await;
+    browser
+        .until("document.querySelector('#rounds').textContent.includes('20 of 20 rounds')")
+        .await;
+    browser.until("document.querySelector('h1').textContent.includes('passed')").await;
+    assert_eq!(client.list("/runs").await.len(), 2);
+    browser.is_quiet().await;
+}
+
+#[tokio::test]
+async fn since_when_a_test_fails_more_often_is_told_with_its_version_and_chance() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.upload_guest("flaky").await;
+    for failures in [0, 3] {
+        for _ in 0..12 {
+            assertion(&client, failures).await;
+        }
+    }
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/suites/default/flaky/tests/assertion", server.url())).await;
+    let changed = browser.text("section[aria-labelledby=numbers] .lines").await;
+    for part in ["fails more often", "#13", "main", "0 % over 12", "100 % over 12"] {
+        assert!(changed.contains(part), "{part}: {changed}");
+    }
+    browser.is_accessible().await;
+    browser.picture("test-changed").await;
+    browser.is_quiet().await;
+}

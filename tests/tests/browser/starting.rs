@@ -110,6 +110,8 @@ async fn a_schedule_is_paused_resumed_and_run_by_a_click() {
     browser.open(&format!("{}/schedules", server.url())).await;
     browser.click("tbody a").await;
     browser.until("location.pathname === '/schedules/nightly'").await;
+    let next = browser.text("section[aria-labelledby=next]").await;
+    assert!(next.contains("03:00:00 UTC, in ") || next.contains("03:00:00 UTC, now"), "{next}");
     browser.type_into("input[name=reason]", "it is late").await;
     browser.click("form[action$='/pause'] button").await;
     browser.until("document.querySelector('.verdict').textContent.includes('paused by the web page: it is late')").await;
