@@ -268,8 +268,9 @@ impl Metrics {
                 }
             }
             EventKind::RunFinished { status, .. } => self.run_finished(labels, event, *status),
-            EventKind::RunQueued { .. }
-            | EventKind::AttemptStarted { .. }
+            // There from then on, and not only some time after the run's first test.
+            EventKind::RunQueued { .. } => declared.running.with_label_values(&labels).add(0),
+            EventKind::AttemptStarted { .. }
             | EventKind::CancelRequested { .. }
             | EventKind::RetryRequested { .. }
             | EventKind::Cleared { .. } => {}
@@ -441,6 +442,9 @@ mod tests {
             let line = line.replace("SUITE", labels) + "\n";
             assert!(metrics.render().contains(&line), "{line}{}", metrics.render());
         };
+        let spec = Box::new(crate::model::samples::spec(&["a"]));
+        tell(&metrics, &run, 9, EventKind::RunQueued { spec });
+        has("handoff_testsuites_running{SUITE} 0");
         tell(&metrics, &run, 10, EventKind::RunStarted);
         // Taken up again after a restart of the executor.
         tell(&metrics, &run, 11, EventKind::RunStarted);
