@@ -268,7 +268,7 @@ impl Metrics {
                 }
             }
             EventKind::RunFinished { status, .. } => self.run_finished(labels, event, *status),
-            // There from then on, and not only some time after the run's first test.
+            // So that the gauge is there, at 0, before the run starts.
             EventKind::RunQueued { .. } => declared.running.with_label_values(&labels).add(0),
             EventKind::AttemptStarted { .. }
             | EventKind::CancelRequested { .. }

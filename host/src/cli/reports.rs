@@ -31,13 +31,20 @@ impl FromStr for ReportOrder {
 }
 
 impl ReportOrder {
-    /// Fails if it cannot be written there, so that nobody waits for a run in vain. What is there stays.
+    /// Fails if it cannot be written there, so that nobody waits for a run in vain. What is there stays, and where
+    /// there is nothing no empty report is left, should the run not come about.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        let found = std::fs::metadata(&self.path);
         // To open a pipe and close it again would tell its reader that this was all.
-        if std::fs::metadata(&self.path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+        let is_pipe = found.as_ref().is_ok_and(|it| !it.is_file() && !it.is_dir());
+        if is_pipe || self.path.as_os_str() == "-" {
             return Ok(());
         }
-        self.open(File::options().append(true)).map(drop)
+        self.open(File::options().append(true))?;
+        if found.is_err() {
+            std::fs::remove_file(&self.path).map_err(|error| Failure::usage(self.told(error)))?;
+        }
+        Ok(())
     }
 
     /// Writes the report of a run whose attempts have their details.

@@ -168,11 +168,6 @@ impl FromRequest<Api> for Received {
     }
 }
 
-/// From so many bytes on a body gets all the room that it may need at once. That takes addresses and no memory until
-/// the bytes are there; to move it each time it has doubled would take twice as much for a while. Not a setting: it
-/// bounds nothing.
-const LARGE_BODY: usize = 1 << 20;
-
 /// Reads a body to its end. Memory is taken as the bytes arrive, so that a slow client holds no more
 /// than it has sent.
 async fn read(
@@ -182,7 +177,7 @@ async fn read(
     metrics: &Metrics,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
     let mut held: Option<OwnedSemaphorePermit> = None;
-    let (mut bytes, mut has_room) = (BytesMut::new(), false);
+    let mut bytes = BytesMut::new();
     if body.size_hint().lower() > limit.bytes {
         return Err(limit.exceeded(metrics));
     }
@@ -200,12 +195,6 @@ async fn read(
         }
         if bytes.is_empty() && body.is_end_stream() {
             return Ok((data, held));
-        }
-        if !has_room && bytes.len() + data.len() > LARGE_BODY {
-            let most = body.size_hint().upper().map(|rest| rest.saturating_add(data.len() as u64));
-            let room = most.unwrap_or(u64::MAX).min(limit.bytes - bytes.len() as u64);
-            bytes.reserve(usize::try_from(room).unwrap_or_default());
-            has_room = true;
         }
         bytes.extend_from_slice(&data);
     }

@@ -256,14 +256,13 @@ impl Clock {
                 idle = 0;
                 continue;
             }
-            thread::sleep(self.tick * self.ticks_at_once());
+            thread::sleep(self.tick * Self::ticks_at_once(self.guests.load(Ordering::Acquire)));
             engines.iter().filter_map(EngineWeak::upgrade).for_each(|e| e.increment_epoch());
         }
     }
 
-    fn ticks_at_once(&self) -> u32 {
-        let guests = self.guests.load(Ordering::Acquire).max(1);
-        (Self::CROWD / guests).clamp(1, Self::LONGEST) as u32
+    fn ticks_at_once(guests: usize) -> u32 {
+        (Self::CROWD / guests.max(1)).clamp(1, Self::LONGEST) as u32
     }
 }
 
@@ -331,6 +330,12 @@ mod tests {
         // 2^22 slots of 4 GiB each are more than an address space of 2^47 bytes.
         let settings = SandboxSettings { concurrent_attempts: 1 << 22, ..Default::default() };
         assert!(Engines::new(&settings).is_ok());
+    }
+
+    #[test]
+    fn the_more_guests_there_are_the_shorter_is_a_tick() {
+        let ticks = [0, 1, 16, 17, 32, 33, 64, 1_000].map(Clock::ticks_at_once);
+        assert_eq!(ticks, [4, 4, 4, 3, 2, 1, 1, 1]);
     }
 
     #[test]

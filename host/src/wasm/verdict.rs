@@ -142,12 +142,12 @@ pub(super) fn timed_out(execution: &Execution) -> bool {
     explain(execution).is_some_and(|why| why.cause == Cause::Timeout)
 }
 
-/// Why the guest did not return; none if it did, or was cancelled.
 /// Whether the guest ended itself with an exit code.
 pub(super) fn exited(execution: &Execution) -> bool {
     matches!(explain(execution), Some(Explanation { cause: Cause::Exit, .. }))
 }
 
+/// Why the guest did not return; none if it did, or was cancelled.
 fn explain(execution: &Execution) -> Option<Explanation> {
     let Execution {
         ending, limits, memory_limit, hits, log, timeout, instantiated, symbols, ..

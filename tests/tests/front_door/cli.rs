@@ -395,10 +395,11 @@ async fn reports_of_a_run_are_written_and_have_the_same_verdicts() {
     let bad = at(&server, "run hello --report pdf=x").run().await;
     bad.failure(2);
     // A file stands where a directory would have to be: nothing is run, and what is there stays.
-    let line = "run hello --report junit=junit.out --report tap=tap.out/x";
+    let line = "run hello --report junit=junit.out --report json=new.out --report tap=tap.out/x";
     let nowhere = at(&server, line).directory(home.path()).run().await;
     assert_says(&nowhere.failure(2), &["write the report tap.out/x"]);
     assert_eq!(read("junit").matches("<testsuites").count(), 1);
+    assert!(!home.path().join("new.out").exists(), "an empty report is left");
     assert!(!at(&server, "runs").run().await.expect(0).contains("#2"));
 }
 
