@@ -38,6 +38,15 @@ impl FromIterator<Duration> for Samples {
     }
 }
 
+impl IntoIterator for Samples {
+    type Item = Duration;
+    type IntoIter = std::vec::IntoIter<Duration>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// The largest of some rates; zero of none. What else the machine does only ever takes from a rate.
 pub(crate) fn best(rates: impl IntoIterator<Item = f64>) -> f64 {
     rates.into_iter().fold(0.0, f64::max)

@@ -1,7 +1,6 @@
 //! Whether lists, start-up and memory depend on how many runs are stored.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
 use handoff::metrics::Metrics;
@@ -11,7 +10,7 @@ use handoff::model::{
 use handoff::storage::{Storage, StorageSettings};
 
 use crate::Setup;
-use crate::figures::{mib, ms};
+use crate::figures::{Samples, mib, ms};
 use crate::server::Server;
 
 /// How many runs the small store holds.
@@ -25,10 +24,14 @@ const LISTS: [(&str, usize); 4] = [
     ("/api/v1/runs?limit=5&suite=bench/suite-7&status=failed&reference=r1", 5),
 ];
 
+/// How often each list is asked for of one server, before it is the other's turn, and how many turns there are.
+const TURN: usize = 10;
+const TURNS: usize = 40;
+
 /// Compares a store of a few runs with one of many.
 pub(crate) async fn lists_and_start(setup: &Setup) -> Result<()> {
     let many = setup.stored;
-    let mut medians: Vec<Vec<Duration>> = Vec::new();
+    let mut servers = Vec::new();
     for stored in [FEW, many / 10, many] {
         let dir = tempfile::tempdir()?;
         fill(dir.path(), stored).await?;
@@ -41,25 +44,34 @@ pub(crate) async fn lists_and_start(setup: &Setup) -> Result<()> {
             mib(resident),
             ms(answer),
         );
-        let mut lists = Vec::new();
-        for (path, length) in LISTS {
+        servers.push((server, dir));
+    }
+    let compared = [&servers[0].0, &servers[2].0];
+    for (path, length) in LISTS {
+        for server in compared {
             let list: serde_json::Value = serde_json::from_str(&server.get(path).await?)?;
             let found = list["items"].as_array().map_or(0, Vec::len);
             ensure!(found == length, "{path} gives {found} runs");
-            lists.push(server.latencies(path, 400).await?.median());
         }
-        medians.push(lists);
-        // The store still takes work.
-        let suite = server.upload(&setup.guests, "noop").await?;
-        server.run(&suite, &serde_json::json!({})).await?;
-    }
-    for (((path, _), few_took), many_took) in LISTS.iter().zip(&medians[0]).zip(&medians[2]) {
+        let mut took = [Vec::new(), Vec::new()];
+        // By turns, as the machine may be slower a moment later.
+        for _ in 0..TURNS {
+            for (server, took) in compared.into_iter().zip(&mut took) {
+                took.extend(server.latencies(path, TURN).await?);
+            }
+        }
+        let [few_took, many_took] = took.map(|took| took.into_iter().collect::<Samples>().median());
         println!(
             "GET {path}: p50 {} at {FEW} runs, {} at {many}, ratio {:.2}",
-            ms(*few_took),
-            ms(*many_took),
+            ms(few_took),
+            ms(many_took),
             many_took.as_secs_f64() / few_took.as_secs_f64(),
         );
+    }
+    // The stores still take work.
+    for (server, _dir) in servers {
+        let suite = server.upload(&setup.guests, "noop").await?;
+        server.run(&suite, &serde_json::json!({})).await?;
     }
     Ok(())
 }

@@ -112,6 +112,8 @@ impl Apply<'_> {
         match line {
             Line::Known { suite, known } => return self.known(suite, known).await,
             Line::Event { event, detail } => return self.event(*event, detail).await,
+            // Runs share their flushes. Nothing is asked of one before it is stored.
+            Line::Run { .. } if !self.is_awaited() => {}
             _ => self.stored().await?,
         }
         match line {
@@ -213,6 +215,12 @@ impl Apply<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether something is to be stored that stands on what waits.
+    fn is_awaited(&self) -> bool {
+        let has_more = |run: &Current| run.pin.is_some() || run.said.is_some();
+        self.known.is_some() || self.run.as_ref().is_some_and(has_more)
     }
 
     /// Waits until everything so far is stored.

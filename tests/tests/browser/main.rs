@@ -13,6 +13,7 @@ mod first_visit;
 mod grafana;
 mod hostile;
 mod live;
+mod many;
 mod plugins;
 mod relay;
 mod starting;
