@@ -87,6 +87,7 @@ impl Trial {
             runs: Arc::new(NoRuns),
             timeout: Duration::from_millis(timeout),
             cancel: CancellationToken::new(),
+            pace: None,
         };
         let done = self.sandbox.hook(order).await;
         for (key, value) in &done.kept {

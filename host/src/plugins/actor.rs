@@ -155,7 +155,8 @@ impl Actor {
             let changed = outbox.changed.notified();
             let until = match outbox.next() {
                 Next::Number(number, lane) => {
-                    if let Err(error) = actor.deliver(number, &lane).await {
+                    let shared = actor.shared.clone();
+                    if let Err(error) = shared.pace.keep(actor.deliver(number, &lane)).await {
                         tracing::error!(plugin = %outbox.plugin.name, %error, "failed to store what became of a delivery; trying again");
                         outbox.later(&lane, AGAIN);
                     }

@@ -93,6 +93,7 @@ impl Shared {
         let mut order = self.order(plugin, component, Hook::Gate { run });
         // Whoever waits for it gives up before, and then it is ended.
         order.timeout = limit.saturating_mul(2);
+        order.pace = None;
         let sandbox = self.sandbox.clone();
         let done = self.runtime.spawn(async move { sandbox.hook(order).await });
         let done = tokio_util::task::AbortOnDropHandle::new(done).await;

@@ -36,7 +36,7 @@ use crate::compile::{CompileError, Compiler, Loaded};
 use crate::metrics::Metrics;
 use crate::model::{Limits, Name, NoticeKind, Plugin};
 use crate::storage::{Routing, Storage, StorageError};
-use crate::wasm::{Hook, HookOrder, Sandbox};
+use crate::wasm::{Hook, HookOrder, Pace, Sandbox};
 use actor::{Actor, Outbox};
 use reader::Reader;
 use router::Router;
@@ -71,6 +71,7 @@ struct Shared {
     metrics: Metrics,
     runtime: tokio::runtime::Handle,
     base: Arc<str>,
+    pace: Arc<Pace>,
     /// The router's; held by whoever adds or removes a plugin, or a delivery.
     routing: tokio::sync::Mutex<Routing>,
     /// Plugins at work.
@@ -96,6 +97,7 @@ impl Plugins {
         let Parts { storage, compiler, sandbox, settings, limits, metrics, runtime, base } = parts;
         let routing = tokio::sync::Mutex::new(storage.routing()?);
         let installed = storage.plugins()?;
+        let pace = Arc::new(Pace::new(settings.cpu_percent, metrics.clone()));
         let shared = Arc::new(Shared {
             storage,
             compiler,
@@ -105,6 +107,7 @@ impl Plugins {
             metrics,
             runtime,
             base: base.into(),
+            pace,
             routing,
             active: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
@@ -224,6 +227,7 @@ impl Shared {
             runs: Arc::new(reader),
             timeout: Duration::from_millis(timeout),
             cancel: self.stop.child_token(),
+            pace: Some(self.pace.clone()),
         }
     }
 

@@ -15,6 +15,9 @@ pub struct PluginSettings {
     /// How long a call of a plugin may take, in milliseconds, unless the limits of its policy say otherwise:
     /// 30 s.
     pub hook_timeout_ms: u64,
+    /// How much of one processor all plugins together may use, in percent: 10. Who computes more rests in between.
+    /// Gates are not held up.
+    pub cpu_percent: u32,
     /// How long a run waits for a gate, in milliseconds: 2 s.
     pub gate_timeout_ms: u64,
     /// How long to wait before a delivery is tried again, in milliseconds, the first time: 1 s. Twice as long
@@ -40,6 +43,7 @@ impl Default for PluginSettings {
             outbox: 10_000,
             deliveries: 1_000,
             hook_timeout_ms: 30_000,
+            cpu_percent: 10,
             gate_timeout_ms: 2_000,
             retry_initial_ms: 1_000,
             retry_max_ms: 3_600_000,

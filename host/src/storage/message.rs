@@ -109,11 +109,22 @@ pub(super) enum Change {
 
 /// A change of a plugin, or of what it is told.
 pub(super) enum PluginChange {
-    Put { plugin: Box<Plugin>, component: Option<Bytes>, broke: Option<String> },
-    Delete { name: Name },
-    Routed(Box<Routed>),
-    Settled(Box<Settled>),
-    Gated { run: RunId, gated: Box<Gated> },
+    Put {
+        plugin: Box<Plugin>,
+        component: Option<Bytes>,
+        broke: Option<String>,
+    },
+    Delete {
+        name: Name,
+    },
+    /// With the record of each delivery.
+    Routed(Box<Routed>, Vec<Vec<u8>>),
+    /// With the delivery's record.
+    Settled(Box<Settled>, Vec<u8>),
+    Gated {
+        run: RunId,
+        gated: Box<Gated>,
+    },
 }
 
 /// What a change changes. A batch has one change of each.
@@ -189,6 +200,21 @@ impl Append {
     }
 }
 
+impl PluginChange {
+    /// Bytes that count towards the size of a batch.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Put { component, .. } => component.as_ref().map_or(0, Bytes::len),
+            Self::Routed(_, records) => records.iter().map(Vec::len).sum(),
+            Self::Settled(settled, record) => {
+                let kept = settled.kept.values().flatten().map(Vec::len).sum::<usize>();
+                record.len() + kept
+            }
+            Self::Delete { .. } | Self::Gated { .. } => 0,
+        }
+    }
+}
+
 impl Change {
     pub(super) fn subject(&self) -> Subject {
         match self {
@@ -207,8 +233,10 @@ impl Change {
             Self::Plugin(change) => match change {
                 PluginChange::Put { plugin, .. } => Subject::Plugin(plugin.name.clone()),
                 PluginChange::Delete { name } => Subject::Plugin(name.clone()),
-                PluginChange::Settled(settled) => Subject::Plugin(settled.delivery.plugin.clone()),
-                PluginChange::Routed(_) => Subject::Journal,
+                PluginChange::Settled(settled, _) => {
+                    Subject::Plugin(settled.delivery.plugin.clone())
+                }
+                PluginChange::Routed(..) => Subject::Journal,
                 PluginChange::Gated { run, .. } => Subject::Gate(*run),
             },
         }
@@ -235,6 +263,10 @@ impl Message {
     pub(super) fn is_urgent(&self) -> bool {
         match self {
             Self::Append(append, _) => append.is_urgent(),
+            // Plugins wait, and no run for them.
+            Self::Change(Change::Plugin(change), _) => {
+                !matches!(change, PluginChange::Routed(..) | PluginChange::Settled(..))
+            }
             Self::Change(..) | Self::Close => true,
         }
     }
@@ -258,9 +290,7 @@ impl Message {
             Self::Change(Change::PutFixtures { fixtures, .. }, _) => {
                 fixtures.as_ref().map_or(0, |(_, archive)| archive.len())
             }
-            Self::Change(Change::Plugin(PluginChange::Put { component, .. }), _) => {
-                component.as_ref().map_or(0, Bytes::len)
-            }
+            Self::Change(Change::Plugin(change), _) => change.bytes(),
             Self::Change(_, _) | Self::Close => 0,
         }
     }

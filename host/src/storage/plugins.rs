@@ -246,12 +246,16 @@ impl Storage {
 
     /// Stores what follows from the journal.
     pub async fn route(&self, routed: Routed) -> Result<(), StorageError> {
-        self.change(Change::Plugin(PluginChange::Routed(Box::new(routed)))).await.map(drop)
+        // Here, and not in the committing thread, for which runs wait.
+        let records = routed.deliveries.iter().map(record::encode).collect::<Result<_, _>>()?;
+        let change = PluginChange::Routed(Box::new(routed), records);
+        self.change(Change::Plugin(change)).await.map(drop)
     }
 
     /// Stores what became of a delivery. False if it is not there any more.
     pub async fn settle(&self, settled: Settled) -> Result<bool, StorageError> {
-        self.change(Change::Plugin(PluginChange::Settled(Box::new(settled)))).await
+        let record = record::encode(&settled.delivery)?;
+        self.change(Change::Plugin(PluginChange::Settled(Box::new(settled), record))).await
     }
 
     /// The deliveries of a plugin that wait, in order: their numbers and the suites that they are about.
@@ -411,13 +415,15 @@ pub(super) fn stage(
             Ok(true)
         }
         PluginChange::Delete { name } => stage_removal(database, batch, &name),
-        PluginChange::Routed(routed) => stage_routed(database, &mut batch.writes, *routed),
+        PluginChange::Routed(routed, records) => {
+            stage_routed(database, &mut batch.writes, *routed, &records)
+        }
         PluginChange::Gated { run, gated } => {
             let record = record::encode(&*gated)?;
             replace(database, &mut batch.writes, &keys::gated(run), &record)?;
             Ok(true)
         }
-        PluginChange::Settled(settled) => stage_settled(database, batch, *settled),
+        PluginChange::Settled(settled, record) => stage_settled(database, batch, *settled, &record),
     }
 }
 
@@ -441,14 +447,17 @@ fn stage_routed(
     database: &Database,
     writes: &mut sled::Batch,
     routed: Routed,
+    records: &[Vec<u8>],
 ) -> Result<bool, StorageError> {
     let Routed { entries, routing, deliveries, troubles, missed } = routed;
     for number in entries {
         writes.remove(keys::journal(number));
     }
     writes.insert(keys::ROUTING, record::encode(&routing)?);
-    for delivery in &deliveries {
-        put_delivery(database, writes, delivery)?;
+    for (delivery, record) in deliveries.iter().zip(records) {
+        // None of these is there yet.
+        values::put(writes, &keys::plugin_delivery(&delivery.plugin, delivery.number), record);
+        put_waiting(writes, delivery);
     }
     for ((suite, scope), trouble) in troubles {
         let key = keys::trouble(&suite, &scope);
@@ -467,25 +476,20 @@ fn stage_routed(
     Ok(true)
 }
 
-fn put_delivery(
-    database: &Database,
-    writes: &mut sled::Batch,
-    delivery: &Delivery,
-) -> Result<(), StorageError> {
-    let key = keys::plugin_delivery(&delivery.plugin, delivery.number);
-    replace(database, writes, &key, &record::encode(delivery)?)?;
+/// Whether a delivery waits.
+fn put_waiting(writes: &mut sled::Batch, delivery: &Delivery) {
     let waiting = keys::waits(&delivery.plugin, delivery.number);
     match delivery.status {
         DeliveryStatus::Pending => writes.insert(waiting, delivery.lane().as_bytes()),
         DeliveryStatus::Delivered | DeliveryStatus::SetAside => writes.remove(waiting),
     }
-    Ok(())
 }
 
 fn stage_settled(
     database: &Database,
     batch: &mut Batch,
     settled: Settled,
+    record: &[u8],
 ) -> Result<bool, StorageError> {
     let Settled { delivery, kept, annotations, forgotten } = settled;
     let name = &delivery.plugin;
@@ -500,7 +504,8 @@ fn stage_settled(
     if database.get_raw(&keys::plugin(name))?.is_none() {
         return Ok(false);
     }
-    put_delivery(database, writes, &delivery)?;
+    replace(database, writes, &keys::plugin_delivery(name, delivery.number), record)?;
+    put_waiting(writes, &delivery);
     for number in forgotten {
         // It waits again since.
         if database.get_raw(&keys::waits(name, number))?.is_some() {

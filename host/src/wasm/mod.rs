@@ -52,7 +52,7 @@ pub(crate) use engine::refused_by_pools;
 pub use engine::{EngineError, Engines, config};
 pub use fixtures::{FixtureFiles, FixturesError};
 pub use fs::{ArchiveError, FixtureContents, PackError, pack};
-pub use plugin::{Hook, HookAnswer, HookDone, HookError, HookOrder, NoReport, Runs, Values};
+pub use plugin::{Hook, HookAnswer, HookDone, HookError, HookOrder, NoReport, Pace, Runs, Values};
 pub use settings::{FixtureSettings, SandboxSettings};
 pub use suite::{AttemptOrder, DescribeError, Described, Program, Sandbox, SandboxError};
 

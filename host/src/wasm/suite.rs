@@ -242,6 +242,7 @@ impl Sandbox {
             live: None,
             mark: None,
             fixtures: None,
+            pace: None,
         };
         let execution =
             self.run(prepared, room, terms, identity).await.map_err(DescribeError::Host)?;
@@ -342,7 +343,12 @@ impl Sandbox {
     ) -> Result<T, String> {
         let host = self.0.host.clone();
         in_its_own_task(async move {
-            let execution = execute(&host, &prepared, terms).await;
+            let pace = terms.pace.clone();
+            let execution = execute(&host, &prepared, terms);
+            let execution = match pace {
+                Some(pace) => pace.keep(execution).await,
+                None => execution.await,
+            };
             drop(room);
             judged(execution)
         })
@@ -433,6 +439,7 @@ fn terms(order: AttemptOrder) -> Terms {
         fixtures: order.fixtures,
         cancel: order.cancel,
         live: order.live,
+        pace: None,
     }
 }
 

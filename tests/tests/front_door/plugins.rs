@@ -215,6 +215,24 @@ async fn an_outbox_that_is_full_takes_no_more_and_says_so() {
 }
 
 #[tokio::test]
+async fn plugins_that_compute_rest_in_between() {
+    let settings = Settings::default().flag("plugin-cpu-percent", 1);
+    let server = settings.start().await;
+    let client = server.client();
+    client.upload_guest("noop").await;
+    install(&client, "computes", "misbehaves").await;
+    change(&client, "computes", &json!({"config": {"does": "loop"}})).await;
+    client.run("noop", &json!({})).await;
+    let line = "handoff_limit_hits_total{limit=\"plugin_cpu_percent\"}";
+    let wait = async {
+        while !client.get("/metrics").await.body.as_str().unwrap().contains(line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    patiently("it rests", wait).await;
+}
+
+#[tokio::test]
 async fn what_is_no_plugin_is_not_installed_and_no_plugin_is_a_suite() {
     let settings = Settings::default().flag("plugin-installed", 1);
     let server = settings.start().await;

@@ -4,6 +4,7 @@
 
 pub(super) mod bindings;
 pub(super) mod context;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::bindings::hooks;
 pub use self::context::{NoReport, Runs, Values};
+pub use self::pace::Pace;
 use super::Sandbox;
 use super::execute::{Answer, Call, Ending, Execution, Terms};
 use super::prepared::Linked;
@@ -68,6 +70,8 @@ pub struct HookOrder {
     pub timeout: Duration,
     /// Ends the call.
     pub cancel: CancellationToken,
+    /// What it shares a processor's time with; none if somebody waits for it.
+    pub pace: Option<Arc<Pace>>,
 }
 
 /// What the plugin answered.
@@ -281,5 +285,6 @@ fn terms(order: HookOrder) -> Terms {
         live: None,
         mark: None,
         fixtures: None,
+        pace: order.pace,
     }
 }
