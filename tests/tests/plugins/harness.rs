@@ -185,7 +185,11 @@ async fn run(client: &Client, target: &str) -> Value {
 }
 
 /// Waits until the deliveries of the plugin are as wanted.
-async fn deliveries(client: &Client, name: &str, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub(crate) async fn deliveries(
+    client: &Client,
+    name: &str,
+    enough: impl Fn(&[Value]) -> bool,
+) -> Vec<Value> {
     let path = format!("/plugins/{name}/deliveries");
     let wait = async {
         loop {

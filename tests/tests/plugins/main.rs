@@ -9,11 +9,13 @@
 //! | `service` | a server that plays a service |
 //! | `services` | what each service documents, one file a service |
 //! | `readme` | the commands in the plugins' READMEs |
+//! | `s3` | the archive against a store that nobody here wrote |
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected comes")]
 
 mod cases;
 mod harness;
 mod readme;
+mod s3;
 mod service;
 mod services;
