@@ -18,7 +18,7 @@ use super::error::{ApiError, Kind, Problem};
 use super::report_body::Report;
 use super::views::ImportView;
 use crate::app::App;
-use crate::transfer::{self, Applied, TransferError};
+use crate::transfer::{self, Applied, Most, TransferError};
 
 /// How much is written at a time.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -67,7 +67,8 @@ pub(super) async fn export(State(api): State<Api>) -> Result<Response, ApiError>
     responses(
         (status = 200, body = ImportView),
         (status = 409, body = Problem, content_type = "application/problem+json",
-         description = "Another run has the number of one of these, or another import is under way"),
+         description = "Another run has the number of one of these, there would be more of something than may \
+                        be, or another import is under way"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "It is no export, is cut off or damaged, or a newer version wrote it"),
         (status = 507, body = Problem, content_type = "application/problem+json"),
@@ -94,8 +95,17 @@ pub(super) async fn import(
             take_up(&app, earlier).await;
         }
         drop(held);
-        let import = move || transfer::import(&storage, &data, lines);
-        let spool = tokio::task::spawn_blocking(import).await.map_err(ApiError::internal)??;
+        let most = Most {
+            schedules: app.config.scheduler.most,
+            triggers: app.config.webhooks.most,
+            plugins: app.config.plugin.installed,
+        };
+        let import = move || transfer::import(&storage, &data, most, lines);
+        let spool = tokio::task::spawn_blocking(import).await.map_err(ApiError::internal)?;
+        if let Err(TransferError::TooMany { setting, .. }) = &spool {
+            app.metrics.server_limit_hit(setting);
+        }
+        let spool = spool?;
         // A run that is old is forgotten when it is whole, and not if it is pinned.
         let _held = app.retention.hold().await;
         let applied = spool.apply(&app.storage).await?;
@@ -137,9 +147,10 @@ impl From<TransferError> for ApiError {
                 Self::malformed("the body ended before it was complete; nothing was imported")
             }
             TransferError::Io(error) => crate::storage::StorageError::from(error).into(),
-            TransferError::Conflict(_) | TransferError::Meanwhile(_) | TransferError::Busy => {
-                Self::new(Kind::Conflict, error)
-            }
+            TransferError::Conflict(_)
+            | TransferError::TooMany { .. }
+            | TransferError::Meanwhile(_)
+            | TransferError::Busy => Self::new(Kind::Conflict, error),
             error => Self::invalid(error),
         }
     }

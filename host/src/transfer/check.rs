@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::lines::{FORMAT, Line, Sum, bytes};
 use super::spool;
-use crate::model::{Digest, EventKind, Fixtures, Run, RunEvent, RunId, SuiteId};
+use crate::model::{Digest, EventKind, Fixtures, Name, Run, RunEvent, RunId, SuiteId};
 use crate::scheduler::Rule;
 use crate::storage::{Page, RunQuery, Storage, StorageError};
 
@@ -46,6 +46,19 @@ pub enum TransferError {
     /// It contradicts what is here.
     #[error("{0}; nothing was imported")]
     Conflict(String),
+    /// It has more than may be here.
+    #[error(
+        "with it there would be more than {most} {what} (setting `{setting}`): raise that, or delete some; nothing \
+         was imported"
+    )]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+        /// What sets that.
+        setting: &'static str,
+    },
     /// Something began here meanwhile.
     #[error("a run of {0} was asked for here meanwhile: import it again")]
     Meanwhile(SuiteId),
@@ -58,6 +71,36 @@ pub enum TransferError {
     /// It could not be stored.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// How many of a kind there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Schedules: the setting `scheduler.most`.
+    pub schedules: usize,
+    /// Triggers: the setting `webhooks.most`.
+    pub triggers: usize,
+    /// Plugins: the setting `plugin.installed`.
+    pub plugins: usize,
+}
+
+/// Those of a kind that are here or come.
+struct Kind {
+    names: HashSet<Name>,
+    what: &'static str,
+    most: usize,
+    setting: &'static str,
+}
+
+impl Kind {
+    fn add(&mut self, name: &Name) -> Result<(), TransferError> {
+        let &mut Self { what, most, setting, .. } = self;
+        // What is here may be more already: a bound that was lowered takes nothing away.
+        if self.names.insert(name.clone()) && self.names.len() > most {
+            return Err(TransferError::TooMany { what, most, setting });
+        }
+        Ok(())
+    }
 }
 
 /// The file whose data comes.
@@ -106,6 +149,9 @@ pub(super) struct Checker<'a> {
     here: BTreeMap<SuiteId, Found>,
     /// The newest run of each suite that has some here. If it is in the export, none was started here.
     newest_here: HashMap<RunId, SuiteId>,
+    schedules: Kind,
+    triggers: Kind,
+    plugins: Kind,
 }
 
 /// What was found of a suite.
@@ -118,8 +164,16 @@ struct Found {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(storage: &'a Storage, blobs: &'a Path) -> Self {
-        Self {
+    pub(super) fn new(
+        storage: &'a Storage,
+        blobs: &'a Path,
+        most: Most,
+    ) -> Result<Self, StorageError> {
+        let kind = |names, what, most, setting| Kind { names, what, most, setting };
+        let schedules = storage.schedules()?.into_iter().map(|it| it.name).collect();
+        let triggers = storage.triggers()?.into_iter().map(|it| it.name).collect();
+        let plugins = storage.plugins()?.into_iter().map(|it| it.name).collect();
+        Ok(Self {
             storage,
             blobs,
             sum: Sum::default(),
@@ -131,7 +185,10 @@ impl<'a> Checker<'a> {
             suites: HashSet::new(),
             here: BTreeMap::new(),
             newest_here: HashMap::new(),
-        }
+            schedules: kind(schedules, "schedules", most.schedules, "scheduler.most"),
+            triggers: kind(triggers, "triggers", most.triggers, "webhooks.most"),
+            plugins: kind(plugins, "plugins", most.plugins, "plugin.installed"),
+        })
     }
 
     /// Takes in a line with its line break. True if it is to be laid aside.
@@ -259,8 +316,13 @@ impl<'a> Checker<'a> {
                 let spec = &schedule.spec;
                 Rule::new(&spec.cron, &spec.timezone, schedule.changed_at)
                     .map_err(|error| Ok(format!("the schedule {}: {error}", schedule.name)))?;
+                self.schedules.add(&schedule.name).map_err(Err)?;
             }
-            Line::Plugin { plugin, .. } => self.file_is_there(&plugin.digest).map_err(Ok)?,
+            Line::Trigger(trigger) => self.triggers.add(&trigger.name).map_err(Err)?,
+            Line::Plugin { plugin, .. } => {
+                self.file_is_there(&plugin.digest).map_err(Ok)?;
+                self.plugins.add(&plugin.name).map_err(Err)?;
+            }
             Line::Number { suite, highest } => {
                 let here = self.here(&suite, highest).map_err(Err)?;
                 self.here.insert(suite, here);

@@ -22,6 +22,6 @@ mod lines;
 mod spool;
 
 pub use apply::{Applied, resume};
-pub use check::TransferError;
+pub use check::{Most, TransferError};
 pub use export::export;
 pub use spool::{Spool, import};

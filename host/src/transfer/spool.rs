@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::check::{AllHere, Checker, TransferError};
+use super::check::{AllHere, Checker, Most, TransferError};
 use super::lines::LINE_BYTES;
 use crate::model::Digest;
 use crate::storage::{Storage, private_dir};
@@ -44,13 +44,18 @@ impl Spool {
 
 /// Lays an export aside and checks it. When this returns it is imported, even if the process ends at once:
 /// see [`super::resume`]. After an error nothing of it is left.
-pub fn import(storage: &Storage, data: &Path, from: impl BufRead) -> Result<Spool, TransferError> {
+pub fn import(
+    storage: &Storage,
+    data: &Path,
+    most: Most,
+    from: impl BufRead,
+) -> Result<Spool, TransferError> {
     let (coming, whole) = places(data);
     if whole.exists() {
         return Err(TransferError::Busy);
     }
     clear(&coming)?;
-    let taken = lay_aside(storage, &Spool(coming.clone()), from);
+    let taken = lay_aside(storage, &Spool(coming.clone()), most, from);
     let renamed = taken.and_then(|here| {
         // From now on no run that starts here has a number of those that come.
         for (suite, here) in here {
@@ -81,13 +86,14 @@ pub(super) fn clear(dir: &Path) -> io::Result<()> {
 fn lay_aside(
     storage: &Storage,
     spool: &Spool,
+    most: Most,
     mut from: impl BufRead,
 ) -> Result<AllHere, TransferError> {
     private_dir(&spool.0)?;
     let blobs = spool.blobs();
     private_dir(&blobs)?;
     let mut lines = BufWriter::new(File::create(spool.lines())?);
-    let mut checker = Checker::new(storage, &blobs);
+    let mut checker = Checker::new(storage, &blobs, most)?;
     let (mut line, mut since, mut all) = (Vec::new(), LOOK_BYTES, 0);
     loop {
         if since >= LOOK_BYTES {

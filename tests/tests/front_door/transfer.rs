@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handoff_tests::{Client, Handoff, Server, Settings};
+use handoff_tests::{Client, Handoff, Server, Settings, guest};
 use reqwest::{Method, StatusCode};
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use serde_json::{Value, json};
@@ -178,6 +178,39 @@ async fn what_is_no_whole_export_is_refused_with_the_reason_and_leaves_nothing()
     let refused = import(&client, exported).await.problem(409);
     assert_says(&refused, &["the number 2 of fixtures/outcomes", "nothing was imported"]);
     assert_eq!(client.list("/runs").await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_import_of_more_than_may_be_is_refused_and_leaves_nothing() {
+    let from = Server::start().await;
+    let old = from.client();
+    old.upload_guest("noop").await;
+    for name in ["a", "b"] {
+        let schedule = json!({"name": name, "suite": "default/noop", "cron": "0 2 1 1 *"});
+        old.post("/schedules", &schedule).await.expect(StatusCode::CREATED);
+        let trigger =
+            json!({"name": name, "suite": "default/noop", "sender": "github", "secret": "hunter3"});
+        old.post("/triggers", &trigger).await.expect(StatusCode::CREATED);
+        let plugin = old.request(Method::POST, &format!("/plugins?name={name}"));
+        old.send(plugin.body(guest("webhook"))).await.expect(StatusCode::CREATED);
+    }
+    let exported = export(&old).await;
+    for setting in ["scheduler.most", "webhooks.most", "plugin.installed"] {
+        let flag = setting.replace('.', "-");
+        let to = Settings::default().flag(&flag, 1).start().await;
+        let client = to.client();
+        let refused = import(&client, exported.clone()).await.problem(409);
+        assert_says(&refused, &["more than 1 ", setting, "nothing was imported"]);
+        let hits = setting.replace('.', "_");
+        let hits = format!("handoff_limit_hits_total{{limit=\"{hits}\"}}");
+        assert_eq!(metric(&client, &hits).await, 1);
+        assert_eq!(client.list("/suites").await, Vec::<Value>::new());
+        let to = to.restart_with(Settings::default().flag(&flag, 2)).await;
+        let answer = import(&to.client(), exported.clone()).await.expect(StatusCode::OK);
+        assert_eq!(answer["schedules"], 2);
+        // What is there already is no more.
+        import(&to.client(), exported.clone()).await.expect(StatusCode::OK);
+    }
 }
 
 #[tokio::test]
