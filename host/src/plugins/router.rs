@@ -1,5 +1,6 @@
 //! Takes the journal off in order: what happened becomes notices, and each goes to the plugins that want it.
-//! One task does so; what follows from a piece of the journal is stored whole or not at all.
+//! One task does so; what follows from a piece of the journal is stored whole or not at all. It has a share of a
+//! processor of its own: no run waits for it, and it waits for no plugin.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,9 +16,12 @@ use super::notices::Notices;
 use super::trouble::Troubles;
 use crate::model::{Delivery, DeliveryStatus, Name, Notice};
 use crate::storage::{Routed, Routing, StorageError};
+use crate::wasm::Pace;
 
 /// Entries of the journal that are dealt with at a time.
-const ENTRIES: usize = 256;
+const ENTRIES: usize = 64;
+/// How far the journal may be behind before it is dealt with as quickly as can be: some MiB of it.
+const BEHIND: u64 = 100_000;
 /// How long to wait after a failure before the journal is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -25,12 +29,14 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Router {
     shared: Arc<Shared>,
     notices: Notices,
+    pace: Arc<Pace>,
 }
 
 impl Router {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let notices = Notices::new(shared.storage.clone(), shared.base.clone());
-        Self { shared, notices }
+        let pace = Arc::new(Pace::new(shared.settings.cpu_percent, shared.metrics.clone()));
+        Self { shared, notices, pace }
     }
 
     /// Runs until it is stopped.
@@ -38,7 +44,7 @@ impl Router {
         while !stop.is_cancelled() {
             let shared = self.shared.clone();
             let woken = shared.storage.journal_changed();
-            match self.step().await {
+            match self.paced_step().await {
                 Ok(true) => {}
                 Ok(false) => {
                     tokio::select! {
@@ -54,6 +60,14 @@ impl Router {
                     }
                 }
             }
+        }
+    }
+
+    async fn paced_step(&mut self) -> Result<bool, StorageError> {
+        let pace = self.pace.clone();
+        match self.shared.storage.journal_behind()? > BEHIND {
+            true => self.step().await,
+            false => pace.keep(self.step()).await,
         }
     }
 

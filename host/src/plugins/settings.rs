@@ -15,8 +15,8 @@ pub struct PluginSettings {
     /// How long a call of a plugin may take, in milliseconds, unless the limits of its policy say otherwise:
     /// 30 s.
     pub hook_timeout_ms: u64,
-    /// How much of one processor all plugins together may use, in percent: 10. Who computes more rests in between.
-    /// Gates are not held up.
+    /// How much of one processor all plugins together may use, in percent: 10; and so much again what works out
+    /// what they are told. Who computes more rests in between. Gates are not held up.
     pub cpu_percent: u32,
     /// How long a run waits for a gate, in milliseconds: 2 s.
     pub gate_timeout_ms: u64,

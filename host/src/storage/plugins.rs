@@ -205,6 +205,12 @@ impl Storage {
         Ok(entries)
     }
 
+    /// How many entries of the journal were not dealt with yet.
+    pub fn journal_behind(&self) -> Result<u64, StorageError> {
+        let durable = self.shared().journal.durable.load(Ordering::Acquire);
+        Ok(durable.saturating_sub(self.routing()?.through))
+    }
+
     /// How far the journal was dealt with.
     pub fn routing(&self) -> Result<Routing, StorageError> {
         routing(&self.shared().database)
