@@ -227,7 +227,9 @@ impl From<PluginError> for ApiError {
     fn from(error: PluginError) -> Self {
         match error {
             PluginError::NoPlugin(_) | PluginError::NoDelivery(..) => Self::not_found(error),
-            PluginError::Waits(_) | PluginError::Disabled(_) => Self::new(Kind::Conflict, error),
+            PluginError::Waits(_) | PluginError::Disabled(_) | PluginError::Full(_) => {
+                Self::new(Kind::Conflict, error)
+            }
             PluginError::TooMany(_) => Self::new(Kind::Conflict, format!("failed to {error}")),
             PluginError::NotEnabled(_) => Self::invalid(format!("failed to {error}")),
             PluginError::NoHooks => Self::new(Kind::Rejected, format!("failed to {error}")),

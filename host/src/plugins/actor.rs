@@ -2,7 +2,7 @@
 //! cannot be told now is tried again without holding up what is about other suites.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) struct Outbox {
     /// How many deliveries wait.
     pub(super) waiting: AtomicUsize,
     lanes: Mutex<Lanes>,
+    /// How many turns lanes had.
+    turns: AtomicU64,
     changed: Notify,
     pub(super) cancel: CancellationToken,
 }
@@ -43,6 +45,8 @@ struct Lane {
     numbers: VecDeque<u64>,
     /// Not before then, because the first of them is tried again.
     not_before: Option<tokio::time::Instant>,
+    /// When it had its last turn, counted in turns: whoever waited longest comes next.
+    turn: u64,
 }
 
 /// What comes next.
@@ -67,6 +71,7 @@ impl Outbox {
             plugin,
             waiting: count.into(),
             lanes: Mutex::new(lanes),
+            turns: AtomicU64::new(0),
             changed: Notify::new(),
             cancel,
         }
@@ -80,7 +85,12 @@ impl Outbox {
 
     /// One more waits.
     pub(super) fn push(&self, number: u64, lane: String) {
-        self.lanes().entry(lane).or_default().numbers.push_back(number);
+        let mut lanes = self.lanes();
+        // Behind those that wait, however often they were tried, and before their next turns.
+        let turn = self.turns.load(Ordering::Acquire);
+        let lane = lanes.entry(lane).or_insert_with(|| Lane { turn, ..Lane::default() });
+        lane.numbers.push_back(number);
+        drop(lanes);
         self.waiting.fetch_add(1, Ordering::AcqRel);
         self.changed.notify_one();
     }
@@ -90,8 +100,10 @@ impl Outbox {
         let lanes = self.lanes();
         let now = tokio::time::Instant::now();
         let due = lanes.iter().filter(|(_, lane)| lane.not_before.is_none_or(|at| at <= now));
-        let due = due.filter_map(|(name, lane)| lane.numbers.front().map(|number| (*number, name)));
-        if let Some((number, lane)) = due.min() {
+        let due = due.filter_map(|(name, lane)| {
+            lane.numbers.front().map(|number| (lane.turn, *number, name))
+        });
+        if let Some((_, number, lane)) = due.min() {
             return Next::Number(number, lane.clone());
         }
         let later = lanes.values().filter_map(|lane| lane.not_before);
@@ -101,9 +113,10 @@ impl Outbox {
     /// The first of a lane does not wait any more.
     fn done(&self, lane: &str) {
         let mut lanes = self.lanes();
+        let turn = self.turns.fetch_add(1, Ordering::AcqRel) + 1;
         if let Some(entry) = lanes.get_mut(lane) {
             entry.numbers.pop_front();
-            entry.not_before = None;
+            (entry.not_before, entry.turn) = (None, turn);
             if entry.numbers.is_empty() {
                 lanes.remove(lane);
             }
@@ -113,8 +126,11 @@ impl Outbox {
 
     /// The first of a lane is tried again after so long.
     fn later(&self, lane: &str, wait: Duration) {
-        if let Some(entry) = self.lanes().get_mut(lane) {
+        let mut lanes = self.lanes();
+        let turn = self.turns.fetch_add(1, Ordering::AcqRel) + 1;
+        if let Some(entry) = lanes.get_mut(lane) {
             entry.not_before = Some(tokio::time::Instant::now() + wait);
+            entry.turn = turn;
         }
     }
 
@@ -227,6 +243,10 @@ impl Actor {
             // As after a restart, which knows of no lane's time.
             outbox.later(lane, wait);
             return Ok(());
+        }
+        if delivery.attempts == 0 {
+            // It may have waited for a day behind another.
+            delivery.since = Timestamp::now();
         }
         delivery.attempts += 1;
         self.settled.retain(|settled| *settled != number);
@@ -371,5 +391,62 @@ fn call(done: &HookDone, error: Option<String>) -> DeliveryCall {
         error,
         log: done.log[skipped..].to_vec(),
         exchanges: done.exchanges.iter().take(EXCHANGES).cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected comes")]
+
+    use super::*;
+    use crate::model::{Digest, Filters, GateFailure, Policy, Wishes};
+
+    fn outbox() -> Outbox {
+        let plugin = Plugin {
+            name: "hook".parse().unwrap(),
+            digest: Digest::of(b"plugin"),
+            imports: Vec::new(),
+            size_bytes: 6,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            policy: Policy::default(),
+            filters: Filters::default(),
+            wishes: Wishes::default(),
+            standing: Standing::Enabled,
+            gate_failure: GateFailure::default(),
+            missed: 0,
+        };
+        Outbox::new(plugin, Vec::new(), CancellationToken::new())
+    }
+
+    fn next(outbox: &Outbox) -> (u64, String) {
+        match outbox.next() {
+            Next::Number(number, lane) => (number, lane),
+            Next::At(_) | Next::Nothing => panic!("nothing is due"),
+        }
+    }
+
+    #[test]
+    fn a_suite_that_is_told_again_and_again_waits_for_the_turns_of_others() {
+        let outbox = outbox();
+        outbox.push(1, "a".into());
+        outbox.push(2, "a".into());
+        outbox.push(3, "b".into());
+        assert_eq!(next(&outbox), (1, "a".into()));
+        outbox.later("a", Duration::ZERO);
+        outbox.push(4, "c".into());
+        for expected in [(3, "b"), (1, "a"), (4, "c")] {
+            let (number, lane) = next(&outbox);
+            assert_eq!((number, lane.as_str()), expected);
+            outbox.later(&lane, Duration::ZERO);
+        }
+        // In a lane the order stays.
+        assert_eq!(next(&outbox), (3, "b".into()));
+        outbox.done("b");
+        assert_eq!(next(&outbox), (1, "a".into()));
+        outbox.done("a");
+        assert_eq!(next(&outbox), (4, "c".into()));
+        outbox.done("c");
+        assert_eq!(next(&outbox), (2, "a".into()));
     }
 }

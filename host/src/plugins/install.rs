@@ -1,6 +1,7 @@
 //! What an operator does with plugins: install, change, enable, try out, have something told again, delete.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -42,6 +43,11 @@ pub enum PluginError {
     /// It is told nothing at present.
     #[error("the plugin {0} is disabled: enable it first")]
     Disabled(Name),
+    /// Too much waits for it.
+    #[error(
+        "{0} deliveries wait for it already (setting `plugin.outbox`): wait until it has taken some"
+    )]
+    Full(usize),
     /// It cannot be enabled.
     #[error("enable it: {0}")]
     NotEnabled(String),
@@ -188,6 +194,7 @@ impl Plugins {
             if before.status == DeliveryStatus::Pending {
                 return Err(PluginError::Waits(number));
             }
+            shared.has_room(&name)?;
             let now = Timestamp::now();
             let status = DeliveryStatus::Pending;
             let delivery = Delivery { status, attempts: 0, since: now, next_at: now, ..before };
@@ -214,6 +221,7 @@ impl Plugins {
                 return Err(PluginError::Disabled(name));
             }
             let mut routing = shared.routing.lock().await;
+            shared.has_room(&name)?;
             let mut after = *routing;
             after.deliveries += 1;
             let notice = notices::trial(message, &shared.base);
@@ -318,6 +326,17 @@ impl Shared {
     }
 
     /// Tells a plugin's actor of a delivery.
+    /// Fails if no more may wait for a plugin.
+    fn has_room(&self, name: &Name) -> Result<(), PluginError> {
+        let outbox = self.active().get(name).map(|active| active.outbox.clone());
+        let waiting = outbox.map_or(0, |outbox| outbox.waiting.load(Ordering::Acquire));
+        if waiting < self.settings.outbox {
+            return Ok(());
+        }
+        self.metrics.server_limit_hit("plugin.outbox");
+        Err(PluginError::Full(waiting))
+    }
+
     fn push(&self, delivery: &Delivery) {
         if let Some(active) = self.active().get(&delivery.plugin) {
             active.outbox.push(delivery.number, delivery.lane());

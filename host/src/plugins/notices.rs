@@ -55,12 +55,20 @@ impl Notices {
                 notice.dedup_key = format!("schedule:{schedule}");
                 notice.schedule = Some(schedule.clone());
                 notice.message.clone_from(reason);
+                notice.links = vec![self.link("Schedule", &format!("schedules/{schedule}"))];
                 Ok(vec![notice])
             }
             JournalEntry::Disabled { plugin, at, reason } => {
-                Ok(vec![disabled(plugin, *at, reason)])
+                let mut notice = disabled(plugin, *at, reason);
+                notice.links = vec![self.link("Plugin", &format!("plugins/{plugin}"))];
+                Ok(vec![notice])
             }
         }
+    }
+
+    /// A page of the server.
+    fn link(&self, title: &str, path: &str) -> Link {
+        Link { title: title.into(), url: format!("{}/{path}", self.base) }
     }
 
     fn of_event(

@@ -17,6 +17,9 @@ pub(crate) const MASK: &str = "***";
 /// shortest such line that is. Shorter ones (`}`) would mask half of every text.
 const SHORTEST_LINE: usize = 4;
 
+/// The shortest path of a secret URL that is searched for by itself. Shorter ones (`/`) stand anywhere.
+const SHORTEST_PATH: usize = 8;
+
 /// Finds secrets in texts.
 #[derive(Default)]
 pub(crate) struct Masker {
@@ -38,7 +41,8 @@ impl Masker {
         let before = self.secrets.len();
         for secret in secrets {
             let lines = secret.lines().map(str::trim).filter(|l| l.len() >= SHORTEST_LINE);
-            for pattern in std::iter::once(secret).chain(lines.filter(|l| *l != secret)) {
+            let lines = lines.filter(|line| *line != secret).chain(parts_of_url(secret));
+            for pattern in std::iter::once(secret).chain(lines) {
                 if !pattern.is_empty() && !self.secrets.iter().any(|known| known == pattern) {
                     self.secrets.push(pattern.to_owned());
                 }
@@ -122,6 +126,19 @@ impl Masker {
     }
 }
 
+/// What a text may have of a URL that is secret: it is shown without its fragment and the values of its query,
+/// and whoever is asked for it may tell of its path.
+fn parts_of_url(secret: &str) -> impl Iterator<Item = &str> {
+    let url = secret.split_once("://").filter(|(scheme, _)| {
+        scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+    });
+    let path = url.and_then(|(_, rest)| rest.find(['/', '?', '#']).map(|at| &rest[at..]));
+    let whole = path.map(|path| path.split('#').next().unwrap_or_default());
+    let bare = path.map(|path| path.split(['?', '#']).next().unwrap_or_default());
+    let parts = [whole, bare].into_iter().flatten();
+    parts.filter(|path| path.len() >= SHORTEST_PATH)
+}
+
 /// Where secrets are, in order; overlapping ones are joined. The ends are boundaries between
 /// characters, because the patterns and the text are UTF-8.
 fn ranges(automaton: &NFA, text: &[u8]) -> Vec<(usize, usize)> {
@@ -178,6 +195,15 @@ mod tests {
         assert_eq!(masker.mask("MIIEvQ"), MASK);
         assert_eq!(masker.mask("{}"), "{}");
         assert_eq!(masker.mask("-----BEGIN-----\nMIIEvQ\n}\n"), MASK);
+    }
+
+    #[test]
+    fn the_path_of_a_secret_url_is_masked_wherever_it_stands() {
+        let masker = Masker::new(["http://host:1/svc/hunter22?code=abc#f"]);
+        assert_eq!(masker.mask("http://host:1/svc/hunter22?code=***"), "http://host:1***?code=***");
+        assert_eq!(masker.mask("no /svc/hunter22?code=abc here"), "no *** here");
+        let masker = Masker::new(["https://host/"]);
+        assert_eq!(masker.mask("http://host/ and /"), "http://host/ and /");
     }
 
     #[test]

@@ -204,6 +204,8 @@ async fn an_outbox_that_is_full_takes_no_more_and_says_so() {
         }
     };
     patiently("two are missed", wait).await;
+    let refused = client.post("/plugins/hook/test", &json!({})).await.problem(409);
+    assert!(refused.contains("plugin.outbox"), "{refused}");
     target.release("it");
     let one = |found: &[Value]| found.len() == 1 && all("delivered")(found);
     deliveries(&client, "hook", one).await;

@@ -213,11 +213,12 @@ fn wished(
     let hooks::Wishes { events, http, gate } = wishes.map_err(|error| said(mask(error)))?;
     let kind = |word: &String| {
         NoticeKind::of(word).ok_or_else(|| {
-            said(format!("it wants the event {:?}, which there is not", short(word, 100)))
+            let word = short(&mask(word.clone()), 100);
+            said(format!("it wants the event {word:?}, which there is not"))
         })
     };
     let events = events.iter().map(kind).collect::<Result<_, _>>()?;
-    Ok(HookAnswer::Wishes(Wishes { events, http: http.into_iter().map(mask).collect(), gate }))
+    Ok(HookAnswer::Wishes(Wishes { events, http: http.into_iter().map(&mask).collect(), gate }))
 }
 
 fn handled_as(
