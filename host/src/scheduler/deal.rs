@@ -222,8 +222,12 @@ impl Scheduler {
         self.settle(state, now)?;
         let mut rows = Vec::new();
         let row = |due_at, outcome, reason| DueRow { due_at, at: now, outcome, run: None, reason };
-        if state.schedule.paused.is_some() {
-            let reason = || Some("the schedule was paused".to_owned());
+        let paused = state.schedule.paused.as_ref().map(|_| "the schedule was paused".to_owned());
+        // A time that came before the end may start after it.
+        let next = state.schedule.waiting.first().copied().unwrap_or(now);
+        let stopped = paused.or_else(|| due::ended(&state.schedule, next));
+        if let Some(reason) = stopped {
+            let reason = || Some(reason.clone());
             let waiting = std::mem::take(&mut state.schedule.waiting).into_iter();
             rows.extend(waiting.map(|due_at| row(due_at, DueOutcome::Skipped, reason())));
         } else if state.schedule.under_way.is_empty() && !state.schedule.waiting.is_empty() {

@@ -15,7 +15,7 @@ use croner::Cron;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 /// The shortest distance of `@every`: as often as a cron expression with seconds can ask for.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -145,10 +145,13 @@ impl Rule {
     fn first_instant(&self, shown: &Zoned) -> Option<Timestamp> {
         let local = self.zone.to_ambiguous_zoned(shown.datetime());
         let is_left_out = matches!(local.offset(), AmbiguousOffset::Gap { .. });
-        // Of a time that is left out, what it would be had the clock not been shifted: later than the shift.
+        // Of a time that is left out, what it would be had the clock not been shifted: the shift, or later.
         let instant = local.compatible().ok()?.timestamp();
         match is_left_out {
-            true => Some(self.zone.preceding(instant).next()?.timestamp()),
+            true => {
+                let behind = instant.checked_add(SignedDuration::from_nanos(1)).ok()?;
+                Some(self.zone.preceding(behind).next()?.timestamp())
+            }
             false => Some(instant),
         }
     }
@@ -268,6 +271,11 @@ mod tests {
         let spring = |expression| shown(expression, "Europe/Berlin", "2026-03-28T12:00:00Z", 2);
         assert_eq!(spring("30 2 * * *"), ["29 03:00 +0200", "30 02:30 +0200"]);
         assert_eq!(spring("15,45 2 * * *"), ["29 03:00 +0200", "30 02:15 +0200"]);
+        // The very first time that is left out.
+        assert_eq!(spring("0 2 * * *"), ["29 03:00 +0200", "30 02:00 +0200"]);
+        assert_eq!(spring("0 2 29 3 *")[0], "29 03:00 +0200");
+        let midnight = shown("0 0 5 9 *", "America/Santiago", "2027-01-01T00:00:00Z", 1);
+        assert_eq!(midnight, ["05 01:00 -0300"]);
         assert_eq!(spring("0 2,3 * * *"), ["29 03:00 +0200", "30 02:00 +0200"]);
         let new_york = shown("30 2 * * *", "America/New_York", "2026-03-07T12:00:00Z", 2);
         assert_eq!(new_york, ["08 03:00 -0400", "09 02:30 -0400"]);

@@ -385,6 +385,22 @@ async fn a_schedule_ends_when_it_is_to() {
 }
 
 #[tokio::test]
+async fn what_waits_when_a_schedule_has_started_its_runs_is_not_started() {
+    let ends = Ends { after_runs: Some(2), ..Ends::default() };
+    let stage = stage(ScheduleSpec { ends, overlap: Overlap::Queue, ..every("10s") }).await;
+    let entry = stage.scheduler.entry(&name()).unwrap();
+    for second in [10, 20, 30] {
+        stage.scheduler.tick(after(second)).await;
+    }
+    for (run, second) in [(0, 31), (1, 32)] {
+        end(&stage.fake, stage.runs()[run], RunStatus::Passed).await;
+        stage.scheduler.after_a_run(&entry, after(second)).await;
+        assert_eq!(stage.runs().len(), 2);
+    }
+    assert_eq!(stage.rows(), [(10, Started), (20, Started), (30, Skipped)]);
+}
+
+#[tokio::test]
 async fn a_failure_pauses_a_schedule_that_is_to_pause() {
     let spec = ScheduleSpec { pause_on_failure: true, overlap: Overlap::Queue, ..every("10s") };
     let stage = stage(spec).await;

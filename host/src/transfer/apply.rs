@@ -78,7 +78,7 @@ impl Spool {
         }
         apply.stored().await?;
         let applied = apply.applied;
-        spool::clear(&self.0)?;
+        self.remove()?;
         Ok(applied)
     }
 }

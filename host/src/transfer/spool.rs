@@ -13,13 +13,16 @@ use crate::storage::{Storage, private_dir};
 /// Every so many bytes it is looked whether the disk has room.
 const LOOK_BYTES: u64 = 4 << 20;
 
+/// The directory of an import that comes, or is done with.
+const COMING: &str = "import";
+
 /// Where an import lies that is whole.
 #[derive(Debug)]
 pub struct Spool(pub(super) PathBuf);
 
 /// Where imports lie below the store's directory: while they come, and when they are whole.
 pub(super) fn places(data: &Path) -> (PathBuf, PathBuf) {
-    (data.join("import"), data.join("import-whole"))
+    (data.join(COMING), data.join("import-whole"))
 }
 
 /// Where a file lies.
@@ -39,6 +42,15 @@ impl Spool {
 
     pub(super) fn blobs(&self) -> PathBuf {
         self.0.join("blobs")
+    }
+
+    /// Removes it once it is stored. Not under the name of what is whole: if the process ended halfway, the rest
+    /// would be taken for that at the next start.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let coming = self.0.with_file_name(COMING);
+        clear(&coming)?;
+        fs::rename(&self.0, &coming)?;
+        clear(&coming)
     }
 }
 
