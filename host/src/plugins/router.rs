@@ -18,8 +18,9 @@ use crate::model::{Delivery, DeliveryStatus, Name, Notice};
 use crate::storage::{Routed, Routing, StorageError};
 use crate::wasm::Pace;
 
-/// Entries of the journal that are dealt with at a time.
-const ENTRIES: usize = 64;
+/// Entries of the journal that are dealt with at a time. What follows from them is stored in one batch, for which
+/// runs wait.
+const ENTRIES: usize = 8;
 /// How far the journal may be behind before it is dealt with as quickly as can be: some MiB of it.
 const BEHIND: u64 = 100_000;
 /// How long to wait after a failure before the journal is looked at again.
