@@ -83,6 +83,21 @@ func tests() []handoff.Test {
 		{Name: "is_alone_2", Func: isAlone},
 		{Name: "sorts", Func: sorts},
 		{Name: "writes_and_reads_json", Func: writesAndReadsJSON},
+		{Name: "limit_fuel", Func: loops, Tags: limits, Timeout: time.Minute},
+		{Name: "limit_log", Func: limitLog, Tags: limits},
+		{Name: "limit_log_line", Func: limitLogLine, Tags: limits},
+		{Name: "limit_message", Func: limitMessage, Tags: limits},
+		{Name: "limit_failures", Func: limitFailures, Tags: limits},
+		{Name: "limit_value", Func: limitValue, Tags: limits},
+		{Name: "limit_values", Func: limitValues, Tags: limits},
+		{Name: "limit_artifacts", Func: limitArtifacts, Tags: limits},
+		{Name: "limit_spans", Func: limitSpans, Tags: limits},
+		{Name: "limit_parts", Func: limitParts, Tags: limits},
+		{Name: "limit_requests", Func: limitRequests, Tags: limits},
+		{Name: "limit_received", Func: limitReceived, Tags: limits},
+		{Name: "limit_random", Func: limitRandom, Tags: limits},
+		{Name: "limit_scratch", Func: limitScratch, Tags: limits},
+		{Name: "limit_extension", Func: limitExtension, Tags: limits},
 	}
 	for i := range 200 {
 		all = append(all, handoff.Test{Name: fmt.Sprintf("many_%03d", i), Func: passes})

@@ -338,3 +338,99 @@ test("writes_and_reads_json", (t) => {
     expect(read.reduce((sum, book) => sum + book.id, 0)).to.equal(1_999_000);
   }
 });
+
+// What is there to hit when the policy sets limits low.
+
+const limits = { tags: ["limits"] };
+
+test("limit_fuel", { ...limits, timeout: "60s" }, () => {
+  for (;;);
+});
+
+test("limit_log", limits, () => {
+  console.log("FIRST LINE");
+  for (let line = 0; line < 1_000; line += 1) {
+    console.log(`line ${line}`);
+  }
+  console.log("LAST LINE");
+});
+
+test("limit_log_line", limits, () => {
+  console.log("x".repeat(2_000));
+});
+
+test("limit_message", limits, () => {
+  assert.fail(`LONG MESSAGE ${"x".repeat(2_000)}`);
+});
+
+test("limit_failures", limits, (t) => {
+  for (let number = 0; number < 10; number += 1) {
+    t.reportFailure(`FAILURE ${number}`);
+  }
+});
+
+test("limit_value", limits, (t) => {
+  const set = () => t.set("long", "x".repeat(2_000));
+  expect(set).to.throw(Refusal).with.property("rule", "value_bytes");
+});
+
+test("limit_values", limits, (t) => {
+  const set = () => {
+    for (let number = 0; number < 10; number += 1) {
+      t.set(`value ${number}`, "x");
+    }
+  };
+  expect(set).to.throw(Refusal).with.property("rule", "values");
+});
+
+test("limit_artifacts", limits, (t) => {
+  const attach = () => {
+    for (let number = 0; number < 10; number += 1) {
+      t.attach("x.txt", "text/plain", "x");
+    }
+  };
+  expect(attach).to.throw(Refusal).with.property("rule", "artifacts");
+});
+
+test("limit_spans", limits, (t) => {
+  for (let number = 0; number < 10; number += 1) {
+    t.span(`span ${number}`).end();
+  }
+});
+
+test("limit_parts", limits, async (t) => {
+  for (let number = 0; number < 10; number += 1) {
+    await t.part(`part ${number}`, () => {});
+  }
+});
+
+test("limit_requests", limits, async (t) => {
+  const get = async () => {
+    for (let number = 0; number < 10; number += 1) {
+      await fetch(`${t.requireParam("server")}/status/204`);
+    }
+  };
+  const error = await get().catch((error: unknown) => error);
+  expect(error).to.be.instanceOf(FetchError).with.property("kind", "denied");
+});
+
+test("limit_received", limits, async (t) => {
+  const answer = await fetch(`${t.requireParam("server")}/bytes/1048576`);
+  const error = await answer.arrayBuffer().catch((error: unknown) => error);
+  expect(error).to.be.instanceOf(FetchError).with.property("kind", "denied");
+});
+
+test("limit_random", limits, () => {
+  for (let drawn = 0; drawn < 1_000_000; drawn += 50_000) {
+    crypto.getRandomValues(new Uint8Array(50_000));
+  }
+});
+
+test("limit_scratch", limits, async () => {
+  const full = await writeFile("/tmp/full", new Uint8Array(200_000)).catch((error: Error) => error);
+  expect(full).to.be.an("error").with.property("code", "ENOSPC");
+});
+
+test("limit_extension", limits, (t) => {
+  expect(t.extendDeadline("10m")).to.be.within(5_000, 60_000);
+});

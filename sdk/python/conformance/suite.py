@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import handoff
@@ -446,3 +447,123 @@ def writes_and_reads_json():
         ]
         read = json.loads(json.dumps(books))
         assert sum(book["id"] for book in read) == 1_999_000
+
+
+# What is there to hit when the policy sets limits low.
+
+
+@contextmanager
+def refused_by(rule):
+    try:
+        yield
+    except handoff.Refusal as refusal:
+        assert refusal.rule == rule
+    else:
+        handoff.fail("it was accepted")
+
+
+@test(tags=["limits"], timeout=60)
+def limit_fuel():
+    number = 0
+    while True:
+        number += 1
+
+
+@test(tags=["limits"])
+def limit_log():
+    print("FIRST LINE")
+    for number in range(1_000):
+        print(f"line {number}")
+    print("LAST LINE")
+
+
+@test(tags=["limits"])
+def limit_log_line():
+    print("x" * 2_000)
+
+
+@test(tags=["limits"])
+def limit_message():
+    handoff.fail(f"LONG MESSAGE {'x' * 2_000}")
+
+
+@test(tags=["limits"])
+def limit_failures():
+    for number in range(10):
+        handoff.report_failure(f"FAILURE {number}")
+
+
+@test(tags=["limits"])
+def limit_value():
+    with refused_by("value_bytes"):
+        handoff.set_value("long", "x" * 2_000)
+
+
+@test(tags=["limits"])
+def limit_values():
+    with refused_by("values"):
+        for number in range(10):
+            handoff.set_value(f"value {number}", "x")
+
+
+@test(tags=["limits"])
+def limit_artifacts():
+    with refused_by("artifacts"):
+        for _ in range(10):
+            handoff.attach("x.txt", "x")
+
+
+@test(tags=["limits"])
+def limit_spans():
+    for number in range(10):
+        with handoff.span(f"span {number}"):
+            pass
+
+
+@test(tags=["limits"])
+def limit_parts():
+    for number in range(10):
+        with handoff.part(f"part {number}"):
+            pass
+
+
+@test(tags=["limits"])
+def limit_requests():
+    try:
+        for _ in range(10):
+            http.get(f"{handoff.require_param('server')}/status/204")
+    except http.Denied as error:
+        print(error)
+    else:
+        handoff.fail("all were answered")
+
+
+@test(tags=["limits"])
+def limit_received():
+    try:
+        http.get(f"{handoff.require_param('server')}/bytes/1048576")
+    except http.Denied as error:
+        print(error)
+    else:
+        handoff.fail("it was received")
+
+
+@test(tags=["limits"])
+def limit_random():
+    os.urandom(1_000_000)
+
+
+@test(tags=["limits"])
+def limit_scratch():
+    try:
+        with open("/tmp/full", "wb") as file:
+            file.write(bytes(200_000))
+    except OSError as error:
+        print(error)
+    else:
+        handoff.fail("it was written")
+
+
+@test(tags=["limits"])
+def limit_extension():
+    assert 5 < handoff.extend_deadline(600) <= 60

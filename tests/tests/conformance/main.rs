@@ -18,7 +18,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use results::Exceptions;
-use rows::{ROWS, Row, Seen};
+use rows::{ROWS, Row, Seen, is_of_limits};
 
 /// Large components compile however busy the machine is.
 const PATIENT: [(&str, u32); 4] = [
@@ -42,9 +42,9 @@ async fn every_sdk_does_what_the_table_says() {
             continue;
         }
         let component = guest(&format!("{language}-conformance"));
-        let run = run(&server.client(), &target, language, component).await;
+        let seen = both_runs(&server.client(), &target, language, component).await;
         let exceptions = Exceptions::of(language);
-        wrong.extend(compare(language, &run, &exceptions));
+        wrong.extend(compare(language, &seen, &exceptions));
         found.insert(language, exceptions);
     }
     assert!(found.contains_key("rust"), "the SDK of our own language is always built");
@@ -52,8 +52,8 @@ async fn every_sdk_does_what_the_table_says() {
     results::compare(&found);
 }
 
-/// Uploads a suite, grants what the table says, runs it, and gives what came of each test.
-async fn run(
+/// Uploads a suite, runs its ordinary tests and those of limits, and gives what came of each.
+async fn both_runs(
     client: &Client,
     target: &Target,
     language: &str,
@@ -63,34 +63,113 @@ async fn run(
     assert!(answer.status.is_success(), "{language}: {answer:?}");
     check_description(language, &answer.body);
     check_language(language, &answer.body);
-    let suite = format!("/suites/{language}/conformance");
-    let policy = json!({
-        "allow_http": [target.url()],
-        "config": {"region": "test"},
-        "env": {"GREETING": "from the policy"},
-        "limits": {"artifact_bytes": 1_048_576},
-    });
-    client.put(&format!("{suite}/policy"), &policy).await.expect(StatusCode::OK);
-    let request = json!({"params": {"server": target.url(), "greeting": "hello ✓"}});
-    let answer = client.post(&format!("{suite}/runs"), &request).await;
-    let id = answer.expect(StatusCode::ACCEPTED)["id"].as_str().unwrap().to_owned();
-    let run = client.finished(&id).await;
-    let log = client.get(&format!("/runs/{id}/logs?format=json")).await.expect(StatusCode::OK);
-    let log: Vec<Value> =
-        log.as_str().unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    check_stages(language, &run, &log);
-    check_metering(language, &run);
-    let mut seen = BTreeMap::new();
-    for test in run["tests"].as_array().unwrap() {
-        let name = test["name"].as_str().unwrap().to_owned();
-        let lines = log.iter().filter(|line| line["test"] == test["name"]).cloned().collect();
-        let detail = match ROWS.iter().any(|row| row.name == name) {
-            true => client.json(&format!("/runs/{id}/tests/{name}")).await,
-            false => Value::Null,
-        };
-        seen.insert(name, Seen { test: test.clone(), lines, detail });
-    }
+    let limits = json!({"artifact_bytes": 1_048_576});
+    let ordinary = Finished::of(client, target, language, &limits, "!limits").await;
+    ordinary.check_stages(language);
+    ordinary.check_metering(language);
+    let limited = Finished::of(client, target, language, &low_limits(), "limits").await;
+    let mut seen = ordinary.seen(client, |name| !is_of_limits(name)).await;
+    seen.extend(limited.seen(client, is_of_limits).await);
     seen
+}
+
+/// The limits of the second run.
+fn low_limits() -> Value {
+    json!({
+        "fuel": 2_000_000_000_u64,
+        "max_timeout_ms": 60_000,
+        "log_head_bytes": 4_000,
+        "log_tail_bytes": 1_000,
+        "log_line_bytes": 500,
+        "message_bytes": 500,
+        "failures": 2,
+        "values": 6,
+        "value_bytes": 1_000,
+        "artifacts": 2,
+        "spans": 3,
+        "sub_results": 3,
+        "requests": 3,
+        "received_bytes": 500_000,
+        "random_bytes": 100_000,
+        "scratch_bytes": 100_000,
+    })
+}
+
+/// A run that has ended.
+struct Finished {
+    id: String,
+    run: Value,
+    log: Vec<Value>,
+}
+
+impl Finished {
+    /// Grants what the table says, with these limits, and runs the tests that the tag chooses.
+    async fn of(
+        client: &Client,
+        target: &Target,
+        language: &str,
+        limits: &Value,
+        tag: &str,
+    ) -> Self {
+        let suite = format!("/suites/{language}/conformance");
+        let policy = json!({
+            "allow_http": [target.url()],
+            "config": {"region": "test"},
+            "env": {"GREETING": "from the policy"},
+            "limits": limits,
+        });
+        client.put(&format!("{suite}/policy"), &policy).await.expect(StatusCode::OK);
+        let params = json!({"server": target.url(), "greeting": "hello ✓"});
+        let request = json!({"params": params, "tags": [tag]});
+        let answer = client.post(&format!("{suite}/runs"), &request).await;
+        let id = answer.expect(StatusCode::ACCEPTED)["id"].as_str().unwrap().to_owned();
+        let run = client.finished(&id).await;
+        let log = client.get(&format!("/runs/{id}/logs?format=json")).await.expect(StatusCode::OK);
+        let lines = log.as_str().unwrap().lines();
+        let log = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+        Self { id, run, log }
+    }
+
+    /// What came of each test whose name is one of these.
+    async fn seen(&self, client: &Client, is_one: fn(&str) -> bool) -> BTreeMap<String, Seen> {
+        let Self { id, run, log } = self;
+        let mut seen = BTreeMap::new();
+        for test in run["tests"].as_array().unwrap() {
+            let name = test["name"].as_str().unwrap().to_owned();
+            if !is_one(&name) {
+                continue;
+            }
+            let lines = log.iter().filter(|line| line["test"] == test["name"]).cloned().collect();
+            let detail = match ROWS.iter().any(|row| row.name == name) {
+                true => client.json(&format!("/runs/{id}/tests/{name}")).await,
+                false => Value::Null,
+            };
+            seen.insert(name, Seen { test: test.clone(), lines, detail });
+        }
+        seen
+    }
+
+    /// Counting fuel takes more than a third of the time again in no language, so that it is counted in
+    /// all.
+    fn check_metering(&self, language: &str) {
+        let of = |test: &Value| test["name"] == "passes";
+        let test = self.run["tests"].as_array().unwrap().iter().find(|test| of(test)).unwrap();
+        let fuel = &test["attempts"][0]["fuel_used"];
+        assert!(fuel.is_u64(), "{language}: {test:#}");
+    }
+
+    fn check_stages(&self, language: &str) {
+        for stage in ["setup", "teardown"] {
+            let stage = &self.run[stage];
+            assert_eq!(stage["status"], "passed", "{language}: {stage:#}");
+        }
+        let says = |text: &str| {
+            let is_it = |line: &Value| line["source"] == "info" && line["text"] == text;
+            self.log.iter().any(is_it)
+        };
+        assert!(says("SETUP LINE"), "{language}");
+        assert!(says("TEARDOWN LINE größe ✓"), "{language}");
+    }
 }
 
 /// The head of the table: what the suite says of itself.
@@ -116,30 +195,11 @@ fn check_language(language: &str, version: &Value) {
     assert_eq!(version["language"], known, "{language}");
 }
 
-/// Counting fuel takes more than a third of the time again in no language, so that it is counted in all.
-fn check_metering(language: &str, run: &Value) {
-    let of = |test: &Value| test["name"] == "passes";
-    let test = run["tests"].as_array().unwrap().iter().find(|test| of(test)).unwrap();
-    let fuel = &test["attempts"][0]["fuel_used"];
-    assert!(fuel.is_u64(), "{language}: {test:#}");
-}
-
-fn check_stages(language: &str, run: &Value, log: &[Value]) {
-    for stage in ["setup", "teardown"] {
-        assert_eq!(run[stage]["status"], "passed", "{language}: {:#}", run[stage]);
-    }
-    let says = |text: &str| {
-        log.iter().any(|line| line["source"] == "info" && line["text"].as_str() == Some(text))
-    };
-    assert!(says("SETUP LINE"), "{language}");
-    assert!(says("TEARDOWN LINE größe ✓"), "{language}");
-}
-
-/// Where a language's run is not as the table and its exceptions say.
-fn compare(language: &str, run: &BTreeMap<String, Seen>, exceptions: &Exceptions) -> Vec<String> {
+/// Where a language's runs are not as the table and its exceptions say.
+fn compare(language: &str, all: &BTreeMap<String, Seen>, exceptions: &Exceptions) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut check = |row: &Row| {
-        let problem = match (run.get(row.name), exceptions.get(row.name)) {
+        let problem = match (all.get(row.name), exceptions.get(row.name)) {
             (None, Some(exception)) if exception.ends.is_none() => return,
             (Some(_), Some(exception)) if exception.ends.is_none() => {
                 Err("it is there, and exceptions.toml says that it cannot be".to_owned())
@@ -151,12 +211,12 @@ fn compare(language: &str, run: &BTreeMap<String, Seen>, exceptions: &Exceptions
         wrong.extend(problem.err().map(|problem| format!("{language}: {}: {problem}", row.name)));
     };
     ROWS.iter().for_each(&mut check);
-    let many = |number: usize| run.get(&format!("many_{number:03}"));
+    let many = |number: usize| all.get(&format!("many_{number:03}"));
     let passed = (0..MANY).filter_map(many).filter(|seen| seen.test["status"] == "passed").count();
     if passed != MANY {
         wrong.push(format!("{language}: {passed} of the {MANY} tests made in a loop passed"));
     }
-    let unknown = run.keys().filter(|name| {
+    let unknown = all.keys().filter(|name| {
         !ROWS.iter().any(|row| row.name == name.as_str()) && !name.starts_with("many_")
     });
     wrong.extend(unknown.map(|name| format!("{language}: {name}: it is not in the table")));

@@ -40,11 +40,15 @@ enum Check {
     Flaky,
     /// Its failure does not fail the run.
     Soft,
+    /// This limit was hit.
+    Hits(&'static str),
+    /// So many artifacts, spans or whatever it is called were kept.
+    Keeps(&'static str, usize),
     /// Anything else: gives what is wrong.
     Also(fn(&Seen) -> Result<(), String>),
 }
 
-use Check::{Also, Attempts, Cause, Flaky, From, Logs, Placed, Says, Soft};
+use Check::{Also, Attempts, Cause, Flaky, From, Hits, Keeps, Logs, Placed, Says, Soft};
 
 const fn row(name: &'static str, status: &'static str, checks: &'static [Check]) -> Row {
     Row { name, status, checks }
@@ -138,7 +142,27 @@ pub(crate) const ROWS: &[Row] = &[
     passes("is_alone_2", &[]),
     passes("sorts", &[]),
     passes("writes_and_reads_json", &[]),
+    fails("limit_fuel", &[Cause("fuel"), Hits("fuel")]),
+    passes("limit_log", &[Logs(&["FIRST LINE", "LAST LINE"]), Hits("log_head_bytes")]),
+    passes("limit_log_line", &[Logs(&["bytes cut]"]), Hits("log_line_bytes")]),
+    fails("limit_message", &[Says("LONG MESSAGE xxx"), Says("bytes cut]"), Hits("message_bytes")]),
+    fails("limit_failures", &[Says("FAILURE 0"), Keeps("further_failures", 2), Hits("failures")]),
+    passes("limit_value", &[Hits("value_bytes")]),
+    passes("limit_values", &[Keeps("values", 4), Hits("values")]),
+    passes("limit_artifacts", &[Keeps("artifacts", 2), Hits("artifacts")]),
+    passes("limit_spans", &[Keeps("spans", 3), Hits("spans")]),
+    fails("limit_parts", &[Says("sub_results"), Keeps("sub_results", 3), Hits("sub_results")]),
+    passes("limit_requests", &[Keeps("exchanges", 3), Hits("requests")]),
+    passes("limit_received", &[Hits("received_bytes")]),
+    fails("limit_random", &[Cause("trap"), Hits("random_bytes")]),
+    passes("limit_scratch", &[Hits("scratch_bytes")]),
+    passes("limit_extension", &[Hits("max_timeout_ms")]),
 ];
+
+/// Whether this is one of the tests of the second run.
+pub(crate) fn is_of_limits(name: &str) -> bool {
+    name.starts_with("limit_")
+}
 
 impl Row {
     /// What is not as the row says.
@@ -201,6 +225,17 @@ impl Check {
             Flaky => fails("it is not flaky".to_owned()),
             Soft if seen.test["soft"] == true || attempt["soft"] == true => Ok(()),
             Soft => fails("it is not soft".to_owned()),
+            Hits(limit) => match attempt["limits_hit"].as_array() {
+                Some(hit) if hit.iter().any(|hit| hit == limit) => Ok(()),
+                hit => fails(format!("it did not hit {limit}: {hit:?}")),
+            },
+            Keeps(what, count) => {
+                let kept = [attempt, seen.detail()].into_iter().find_map(|of| of[*what].as_array());
+                match kept.map_or(0, Vec::len) {
+                    found if found == *count => Ok(()),
+                    found => fails(format!("{found} {what} were kept, not {count}")),
+                }
+            }
             Also(check) => check(seen),
         }
     }

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler;
-use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
+use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode, IoError};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
@@ -119,12 +119,35 @@ impl<'a> HttpCtxView<'a> {
             (Err(error), _) => error.downcast().map(Err),
         }
     }
+
+    /// `http-error-code`: why a body broke off. wasmtime-wasi-http 48 looks for an [`ErrorCode`] in what its own
+    /// body keeps as an [`Error`], and so never finds any.
+    fn error_code(&self, error: &Resource<IoError>) -> wasmtime::Result<Option<ErrorCode>> {
+        Ok(self.table.get(error)?.downcast_ref().map(code_of_body))
+    }
+}
+
+/// The code of an error of a body, see [`body`].
+fn code_of_body(error: &Error) -> ErrorCode {
+    match error {
+        Error::HttpResponseBodySize(bytes) => ErrorCode::HttpResponseBodySize(*bytes),
+        Error::HttpRequestBodySize(bytes) => ErrorCode::HttpRequestBodySize(*bytes),
+        Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
+        Error::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
+        _ => ErrorCode::HttpProtocolError,
+    }
 }
 
 /// Links `wasi:http/types` and `wasi:http/outgoing-handler`.
 pub(crate) fn add_to_linker<T: HttpView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let options = types::LinkOptions::default();
     types::add_to_linker::<T, WasiHttp>(linker, &options, |state| state.http().into_wasi())?;
+    linker.allow_shadowing(true);
+    let mut types = linker.instance("wasi:http/types@0.2.12")?;
+    types.func_wrap("http-error-code", |mut store: StoreContextMut<'_, T>, (error,)| {
+        Ok((store.data_mut().http().error_code(&error)?,))
+    })?;
+    linker.allow_shadowing(false);
     let mut handler = linker.instance("wasi:http/outgoing-handler@0.2.12")?;
     handler.func_wrap("handle", |mut store: StoreContextMut<'_, T>, (request, options)| {
         Ok((store.data_mut().http().handle(request, options)?,))

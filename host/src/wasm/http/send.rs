@@ -108,7 +108,8 @@ impl Sender {
             parts.headers.remove(name);
         }
         let trace_id = trace(&mut parts.headers);
-        let ongoing = traffic.begin(method, &url, trace_id).ok_or(ErrorCode::HttpRequestDenied)?;
+        let ongoing =
+            traffic.begin(method, &url, trace_id).ok_or(ErrorCode::ConnectionLimitReached)?;
         let bytes = head_bytes(&parts.headers) + parts.method.as_str().len() + target.path.len();
         if bytes as u64 > traffic.limits().header_bytes {
             let failure = too_large_head(traffic, "request", bytes);
@@ -207,7 +208,7 @@ impl Route {
             }
             (true, Some(private)) => {
                 let reason = format!(
-                    "not allowed by the suite's policy: {host} is at {}, which is not a public \
+                    "not allowed by the policy: {host} is at {}, which is not a public \
                      address, and only a grant that names the host itself reaches those: {}",
                     private.ip(),
                     advice("allow_http", &self.target.origin())
@@ -282,7 +283,7 @@ async fn handshake(
 
 /// Why a target is denied, and what to do about it.
 fn ungranted(target: &Target) -> String {
-    format!("not allowed by the suite's policy: {}", advice("allow_http", &target.origin()))
+    format!("not allowed by the policy: {}", advice("allow_http", &target.origin()))
 }
 
 fn unreachable_address(target: &Target, address: &SocketAddr, error: &io::Error) -> Failure {
@@ -340,7 +341,7 @@ fn too_large_head(traffic: &Traffic, what: &str, bytes: usize) -> String {
     let limit = traffic.limits().header_bytes;
     format!(
         "the {what}'s header of {bytes} bytes or more is over limit header_bytes of {limit}: raise \
-         it in the suite's policy"
+         it in the policy"
     )
 }
 

@@ -28,7 +28,8 @@ func (e *Error) Error() string {
 // Is makes it match [ErrDenied].
 func (e *Error) Is(target error) bool {
 	switch e.Code {
-	case "HTTP-request-denied", "connection-limit-reached", "destination-IP-prohibited":
+	case "HTTP-request-denied", "connection-limit-reached", "destination-IP-prohibited",
+		"HTTP-request-body-size", "HTTP-response-body-size":
 		return target == ErrDenied
 	}
 	return false

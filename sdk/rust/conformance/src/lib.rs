@@ -2,6 +2,7 @@
 
 mod computing;
 mod http;
+mod limits;
 
 use std::cell::Cell;
 use std::fs;

@@ -64,7 +64,7 @@ async fn requests_are_bounded_in_number() {
     assert!(attempt.get(&server.origin).await.is_ok());
     assert!(attempt.get("http://elsewhere.test").await.is_err());
     let error = attempt.get(&server.origin).await.unwrap_err();
-    assert!(matches!(error, Error::HttpRequestDenied), "{error}");
+    assert!(matches!(error, Error::ConnectionLimitReached), "{error}");
     assert_eq!(attempt.hits.take(), [Limit::Requests]);
     assert_eq!(attempt.traffic.finish().len(), 2);
 }
