@@ -1,6 +1,6 @@
 //! Everything long-lived, wired in one function and passed on. There are no statics.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -177,6 +177,7 @@ impl App {
     }
 
     async fn install_plugins(&self) -> anyhow::Result<()> {
+        once("plugin", self.config.plugins.iter().map(|plugin| &plugin.name))?;
         for plugin in &self.config.plugins {
             let (name, file) = (&plugin.name, plugin.file.display());
             let bytes = tokio::fs::read(&plugin.file).await;
@@ -187,7 +188,7 @@ impl App {
                 gate_failure: None,
                 enabled: plugin.enabled,
             };
-            let installed = self.plugins.install(name.clone(), bytes.into(), change).await;
+            let installed = self.plugins.install(name.clone(), bytes.into(), change, None).await;
             let (installed, new) = installed
                 .map_err(|error| anyhow::anyhow!("failed to install the plugin {name}: {error}"))?;
             let standing = &installed.standing;
@@ -204,10 +205,9 @@ impl App {
             let spec = spec.map_err(|error| anyhow::anyhow!("schedule {name}: {error}"))?;
             declared.push((name, spec, paused));
         }
-        self.scheduler
-            .declare(declared, now)
-            .await
-            .context("failed to take the declared schedules up")
+        once("schedule", declared.iter().map(|(name, ..)| name))?;
+        let taken_up = self.scheduler.declare(declared, now).await;
+        taken_up.map_err(|(name, error)| anyhow::anyhow!("schedule {name}: {error}"))
     }
 
     async fn declare_triggers(&self, now: Timestamp) -> anyhow::Result<()> {
@@ -218,10 +218,9 @@ impl App {
             let spec = spec.map_err(|error| anyhow::anyhow!("trigger {name}: {error}"))?;
             declared.push((name, spec));
         }
-        self.triggers
-            .declare(declared, now)
-            .await
-            .context("failed to take the declared triggers up")
+        once("trigger", declared.iter().map(|(name, _)| name))?;
+        let taken_up = self.triggers.declare(declared, now).await;
+        taken_up.map_err(|(name, error)| anyhow::anyhow!("trigger {name}: {error}"))
     }
 
     async fn load(&self, suite: &DeclaredSuite) -> anyhow::Result<()> {
@@ -269,6 +268,15 @@ impl App {
         self.plugins.stop();
         drop(self.hooks);
         self.storage.close().await.map_err(failed)
+    }
+}
+
+/// Fails if two of what the configuration declares have one name.
+fn once<'a>(what: &str, names: impl Iterator<Item = &'a Name>) -> anyhow::Result<()> {
+    let mut known = HashSet::new();
+    match names.into_iter().find(|name| !known.insert(*name)) {
+        Some(name) => anyhow::bail!("two declarations of the {what} {name}: give one another name"),
+        None => Ok(()),
     }
 }
 

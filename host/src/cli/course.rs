@@ -6,9 +6,9 @@
 
 use std::io::{self, BufWriter, Write};
 
+use super::Surroundings;
 use super::github::{GitHub, data};
 use super::terminal::Look;
-use super::{Output, Surroundings};
 
 /// A stream whose reader may leave, as in `handoff test FILE | head`: from then on nothing is written, and
 /// nothing fails. The run goes on to its teardown, and the exit code is that of its result.
@@ -62,11 +62,11 @@ pub(crate) struct Course {
 }
 
 impl Course {
-    /// Standard output, unless that is for the run's result; and how it looks.
-    pub(crate) fn of(output: Output, surroundings: &Surroundings) -> (Self, Look) {
-        let (stream, look): (Box<dyn Write>, _) = match output {
-            Output::Human => (Box::new(MayLeave::new(io::stdout())), surroundings.out),
-            Output::Json => (Box::new(MayLeave::new(io::stderr())), surroundings.err),
+    /// Standard output, unless that is taken by the run's result; and how it looks.
+    pub(crate) fn of(stdout_is_taken: bool, surroundings: &Surroundings) -> (Self, Look) {
+        let (stream, look): (Box<dyn Write>, _) = match stdout_is_taken {
+            false => (Box::new(MayLeave::new(io::stdout())), surroundings.out),
+            true => (Box::new(MayLeave::new(io::stderr())), surroundings.err),
         };
         (Self::on(stream, surroundings.github.as_ref()), look)
     }

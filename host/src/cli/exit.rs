@@ -1,12 +1,11 @@
 //! How a command ends: the exit codes, and the errors that lead to them.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use crate::compile::CompileError;
 use crate::config::ConfigError;
-use crate::model::{EventKind, PlanError, Run, RunStatus, TestStatus};
+use crate::model::{PlanError, Run, RunStatus, TestStatus};
 use crate::runner::HeadlessError;
 use crate::wasm::{DescribeError, FixturesError, PackError};
 
@@ -177,6 +176,7 @@ impl From<HeadlessError> for Failure {
                 Self { exit: Exit::NoTests, error: error.into() }
             }
             HeadlessError::Plan(error) => Self::usage(error),
+            error @ HeadlessError::NoArguments => Self::usage(error),
             HeadlessError::Fixtures(error) => error.into(),
             error => Self::platform(error),
         }
@@ -224,36 +224,6 @@ pub(crate) fn is_worth_telling(status: TestStatus) -> bool {
     matches!(status, TestStatus::Failed | TestStatus::Error)
 }
 
-/// How many more failures a run may have before it is stopped.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FailureLimit {
-    /// None if it is never stopped, or has been.
-    left: Option<NonZeroU32>,
-}
-
-impl FailureLimit {
-    /// Stops a run at failure number `most`.
-    pub(crate) fn new(most: Option<NonZeroU32>) -> Self {
-        Self { left: most }
-    }
-
-    /// Hears of an event, after the run did. True once: when the run is to be stopped.
-    pub(crate) fn is_reached(&mut self, run: Option<&Run>, event: &EventKind) -> bool {
-        let Some(left) = self.left.filter(|_| counts_as_failure(run, event)) else { return false };
-        self.left = NonZeroU32::new(left.get() - 1);
-        self.left.is_none()
-    }
-}
-
-/// Whether an event says that a test failed, and that this counts.
-fn counts_as_failure(run: Option<&Run>, event: &EventKind) -> bool {
-    let EventKind::TestFinished { test, status: TestStatus::Failed, .. } = event else {
-        return false;
-    };
-    // The run has heard of the event already, so it knows whether the failure is soft.
-    run.and_then(|run| run.test(test)).is_some_and(|test| !test.soft)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,30 +244,6 @@ mod tests {
         run.status = RunStatus::Passed;
         assert_eq!(Exit::of_run(&run, false).code(), 0);
         assert_eq!(Exit::of_run(&run, true).code(), 101);
-    }
-
-    #[test]
-    fn a_run_is_stopped_once_at_its_nth_failure_that_counts() {
-        let stops = |most| {
-            let mut limit = FailureLimit::new(NonZeroU32::new(most));
-            let mut run = None;
-            let mut stops = Vec::new();
-            for event in sample::events() {
-                match &mut run {
-                    None => run = Run::fold([&event]),
-                    Some(run) => run.apply(&event),
-                }
-                if limit.is_reached(run.as_ref(), &event.kind) {
-                    let EventKind::TestFinished { test, .. } = event.kind else { panic!() };
-                    stops.push(test);
-                }
-            }
-            stops
-        };
-        // Softly failed, flaky and skipped tests lie between them and do not count.
-        assert_eq!(stops(1), ["fails"]);
-        assert_eq!(stops(2), ["hangs"]);
-        assert!(stops(3).is_empty() && stops(0).is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,9 @@ pub(super) struct TryArgs {
     /// What it is told, such as `run-finished`; may be repeated
     #[arg(long = "event", value_name = "EVENT", value_parser = kind, default_value = "run-finished")]
     events: Vec<NoticeKind>,
+    /// Ask it too, before that, whether a sample run may start
+    #[arg(long)]
+    gate: bool,
     /// Tell it what is in this file, the JSON of an event, in place of a sample
     #[arg(long, value_name = "FILE")]
     payload: Option<PathBuf>,
@@ -122,6 +126,12 @@ impl TryArgs {
         let mut shown =
             Shown { out: std::io::stdout(), look: surroundings.out, output: self.output };
         let mut well = shown.call("init", &trial.call(Hook::Init).await)?;
+        if self.gate && well {
+            let run = Notice::sample(NoticeKind::RunQueued).run;
+            let run = serde_json::to_string(&run).map_err(anyhow::Error::new);
+            let run = run.context("write a sample run").map_err(Failure::platform)?;
+            well &= shown.call("gate", &trial.call(Hook::Gate { run }).await)?;
+        }
         for notice in notices.into_iter().filter(|_| well).collect::<Vec<Notice>>() {
             let name = notice.event.as_str();
             let hook = Hook::Handle { notice: Arc::new(notice), attempt: 1 };
@@ -167,6 +177,18 @@ impl<W: Write> Shown<W> {
                 for host in &wishes.http {
                     writeln!(out, "  would like to reach {}", safe_line(host))?;
                 }
+                if wishes.gate {
+                    writeln!(out, "  would like to be asked before a run starts (--gate)")?;
+                }
+            }
+            Ok(HookAnswer::Go(params)) => {
+                writeln!(out, "  the run may start")?;
+                for (name, value) in params {
+                    writeln!(out, "    with {}={}", safe_line(name), safe_line(value))?;
+                }
+            }
+            Ok(HookAnswer::Refuse(reason)) => {
+                writeln!(out, "  the run must not start: {}", safe_line(reason))?;
             }
             Ok(HookAnswer::Handled(annotations)) => {
                 for annotation in annotations {
@@ -176,7 +198,7 @@ impl<W: Write> Shown<W> {
                     }
                 }
             }
-            _ => {}
+            Err(_) => {}
         }
         for exchange in &done.exchanges {
             writeln!(out, "  {}", safe_line(&request(exchange)))?;
@@ -197,14 +219,17 @@ fn request(exchange: &Exchange) -> String {
 
 fn as_json(name: &str, done: &HookDone) -> Value {
     let error = done.ended.as_ref().err().map(ToString::to_string);
-    let (wishes, annotations) = match &done.ended {
-        Ok(HookAnswer::Wishes(wishes)) => (json!(wishes), Value::Null),
-        Ok(HookAnswer::Handled(annotations)) => (Value::Null, json!(annotations)),
-        _ => (Value::Null, Value::Null),
-    };
+    let (mut wishes, mut annotations, mut gate) = (Value::Null, Value::Null, Value::Null);
+    match &done.ended {
+        Ok(HookAnswer::Wishes(told)) => wishes = json!(told),
+        Ok(HookAnswer::Handled(told)) => annotations = json!(told),
+        Ok(HookAnswer::Go(params)) => gate = json!({"go": params}),
+        Ok(HookAnswer::Refuse(reason)) => gate = json!({"refuse": reason}),
+        Err(_) => {}
+    }
     json!({
         "call": name, "error": error, "duration_ms": done.duration.as_millis() as u64,
-        "wishes": wishes, "annotations": annotations, "requests": done.exchanges,
+        "wishes": wishes, "annotations": annotations, "gate": gate, "requests": done.exchanges,
         "log": done.log.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(),
     })
 }

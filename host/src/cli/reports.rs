@@ -5,8 +5,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::Output;
 use super::client::{Client, broken};
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use crate::model::{Run, RunId, Stage};
 use crate::report::Format;
 
@@ -30,14 +31,35 @@ impl FromStr for ReportOrder {
     }
 }
 
+/// Whether standard output is for a result, and so not for the course of the run.
+pub(crate) fn take_stdout(reports: &[ReportOrder], output: Output) -> bool {
+    output == Output::Json || reports.iter().any(ReportOrder::is_to_stdout)
+}
+
+/// Fails if one of them cannot be written, or more than one result would go to standard output.
+pub(crate) fn check(reports: &[ReportOrder], output: Output) -> Result<(), Failure> {
+    let results = reports.iter().filter(|report| report.is_to_stdout()).count()
+        + usize::from(output == Output::Json);
+    if results > 1 {
+        let told =
+            "standard output takes one result: give the other reports a file, as in junit=PATH";
+        return Err(Failure::told(Exit::Usage, told));
+    }
+    reports.iter().try_for_each(ReportOrder::check)
+}
+
 impl ReportOrder {
+    fn is_to_stdout(&self) -> bool {
+        self.path.as_os_str() == "-"
+    }
+
     /// Fails if it cannot be written there, so that nobody waits for a run in vain. What is there stays, and where
     /// there is nothing no empty report is left, should the run not come about.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<(), Failure> {
         let found = std::fs::metadata(&self.path);
         // To open a pipe and close it again would tell its reader that this was all.
         let is_pipe = found.as_ref().is_ok_and(|it| !it.is_file() && !it.is_dir());
-        if is_pipe || self.path.as_os_str() == "-" {
+        if is_pipe || self.is_to_stdout() {
             return Ok(());
         }
         self.open(File::options().append(true))?;
@@ -68,7 +90,7 @@ impl ReportOrder {
     }
 
     fn open(&self, how: &mut OpenOptions) -> Result<Box<dyn Write>, Failure> {
-        if self.path.as_os_str() == "-" {
+        if self.is_to_stdout() {
             return Ok(Box::new(super::course::result()));
         }
         let wrong = |error| Failure::usage(self.told(error));

@@ -1,14 +1,17 @@
 //! Options that say which tests run and how, the same for a run on a server and one without.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::exit::{Exit, Failure, FailureLimit};
+use super::exit::{Exit, Failure};
 use crate::config::{Environment, read_policy};
 use crate::model::{
     Cause, HostPattern, OnFlaky, Policy, RunRequest, Shard, Tags, TcpTarget, Wait, retried,
@@ -81,10 +84,10 @@ pub(crate) struct RequestArgs {
     /// Run rounds of all tests until one fails; --repeat says how many at most
     #[arg(long, help_heading = "Execution")]
     repeat_until_failure: bool,
-    /// Stop the run at the first failure
+    /// Stop the run at the first failure that counts; teardown still runs
     #[arg(long, help_heading = "Execution")]
     fail_fast: bool,
-    /// Stop the run at the N-th failure
+    /// Stop the run at the N-th failure that counts
     #[arg(
         long,
         value_name = "N",
@@ -123,14 +126,12 @@ impl RequestArgs {
             on_flaky: self.on_flaky.unwrap_or_default(),
             repeat_for_ms: self.repeat_for,
             repeat_until_failure: self.repeat_until_failure,
+            max_failures: self
+                .max_failures
+                .or(self.fail_fast.then_some(NonZeroU32::MIN))
+                .map(u32::from),
             ..RunRequest::default()
         }
-    }
-
-    /// After how many failures the run is stopped.
-    pub(crate) fn failure_limit(&self) -> FailureLimit {
-        let first = self.fail_fast.then_some(NonZeroU32::MIN);
-        FailureLimit::new(first.or(self.max_failures))
     }
 }
 
@@ -183,6 +184,9 @@ pub(crate) struct PolicyArgs {
     /// Take a secret from an environment variable of this command
     #[arg(long = "secret-env", value_name = "NAME[=VARIABLE]", help_heading = "Grant")]
     secrets_env: Vec<String>,
+    /// Take a secret from a file, less a line break at its end
+    #[arg(long = "secret-file", value_name = "NAME=FILE", value_parser = pair, help_heading = "Grant")]
+    secrets_file: Vec<(String, String)>,
 }
 
 /// A secret's name and value. Its `Debug` hides the value.
@@ -210,13 +214,15 @@ impl PolicyArgs {
         policy.fixtures_path = self.fixtures_path.clone().or(policy.fixtures_path);
         policy.secrets.extend(self.secrets.iter().map(|s| (s.0.clone(), s.1.clone())));
         policy.secrets.extend(self.secrets_in(environment)?);
+        policy.secrets.extend(self.secrets_in_files()?);
         Ok(policy)
     }
 
     /// Whether anything was said of a grant.
     pub(crate) fn is_empty(&self) -> bool {
         let lists = [self.allow_http.len(), self.allow_tcp.len(), self.config.len()];
-        let more = [self.env.len(), self.args.len(), self.secrets.len(), self.secrets_env.len()];
+        let secrets = self.secrets.len() + self.secrets_env.len() + self.secrets_file.len();
+        let more = [self.env.len(), self.args.len(), secrets];
         let nothing = self.policy_file.is_none() && self.fixtures_path.is_none();
         nothing && lists.iter().chain(&more).all(|length| *length == 0)
     }
@@ -232,6 +238,28 @@ impl PolicyArgs {
         };
         self.secrets_env.iter().map(read).collect()
     }
+
+    fn secrets_in_files(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let read = |(name, path): &(String, String)| {
+            let value = read_secret(Path::new(path)).map_err(anyhow::Error::new);
+            let value = value.with_context(|| format!("read the secret {name:?} from {path}"));
+            Ok((name.clone(), value.map_err(Failure::usage)?))
+        };
+        self.secrets_file.iter().map(read).collect()
+    }
+}
+
+/// No secret is larger: what is named by mistake, such as a device, is not read to its end.
+const SECRET_BYTES: u64 = 1 << 20;
+
+fn read_secret(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(SECRET_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > SECRET_BYTES {
+        return Err(io::Error::other(format!("it has more than {SECRET_BYTES} bytes")));
+    }
+    let ended = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
+    Ok(ended.unwrap_or(&text).to_owned())
 }
 
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
@@ -324,6 +352,14 @@ mod tests {
         assert_eq!(policy.secrets["API_TOKEN"], "hunter2");
         assert_eq!(policy.secrets["a"], "b");
         assert!(!format!("{:?}", given("--secret a=hunter2").policy).contains("hunter2"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "hunter3\n").unwrap();
+        let line = format!("--secret-file token={}", path.display());
+        assert_eq!(given(&line).policy.policy(&environment).unwrap().secrets["token"], "hunter3");
+        let missing = given("--secret-file token=/no/such/file").policy;
+        let error = missing.policy(&environment).unwrap_err();
+        assert!(error.exit.code() == 2 && error.to_string().contains("/no/such/file"), "{error}");
         let error = args.policy(&Environment::default()).unwrap_err();
         assert_eq!(error.exit.code(), 2);
         assert!(error.to_string().ends_with("variable API_TOKEN is not set"), "{error}");

@@ -5,13 +5,13 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Surroundings;
 use super::client::{Client, ServerArgs, read};
 use super::course::Course;
-use super::exit::{Exit, Failure, FailureLimit};
+use super::exit::{Exit, Failure};
 use super::progress::{Facts, Progress};
 use super::signals::Interrupts;
 use super::watch::Watch;
-use super::{Output, Surroundings};
 use crate::http::views::RunSummaryView;
 
 #[derive(Args)]
@@ -35,7 +35,7 @@ impl RetryArgs {
         let json: Value = client.run(&self.run).await?;
         let facts: Facts = read(json.clone())?;
         let run: RunSummaryView = read(json)?;
-        let (out, look) = Course::of(Output::Human, surroundings);
+        let (out, look) = Course::of(false, surroundings);
         let mut progress = Progress::new(out, look, false, Instant::now()).with_facts(facts);
         let mut last = 0;
         // What happened before is part of the run and no news. A run that has not ended would not stop
@@ -58,7 +58,6 @@ impl RetryArgs {
             client: &client,
             run: run.id,
             look,
-            failure_limit: FailureLimit::new(None),
             fail_on_flaky: self.fail_on_flaky,
             patience: None,
             user: surroundings.user(),

@@ -10,7 +10,7 @@ use super::client::{Client, ServerArgs, read};
 use super::course::{self, Course};
 use super::exit::{Exit, Failure};
 use super::progress::{Facts, Progress};
-use super::reports::ReportOrder;
+use super::reports::{self, ReportOrder};
 use super::request::{RequestArgs, body, duration};
 use super::signals::Interrupts;
 use super::turn::TurnArgs;
@@ -38,12 +38,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "sha256:…")]
     version: Option<Digest>,
     /// Only start the run: print its id and end
-    #[arg(long, conflicts_with_all = ["wait", "reports", "fail_fast", "max_failures", "fail_on_flaky"])]
+    #[arg(long, conflicts_with_all = ["wait", "reports", "fail_on_flaky"])]
     detach: bool,
     /// Wait at most so long; the run goes on, and the exit code is 103
     #[arg(long, value_name = "TIME", value_parser = duration)]
     wait: Option<Duration>,
-    /// Write a report: junit=PATH, json=PATH, go-test=PATH or tap=PATH
+    /// Write a report: junit=PATH, json=PATH, go-test=PATH or tap=PATH; to `-`, which is standard output,
+    /// the course goes to standard error
     #[arg(long = "report", value_name = "FORM=PATH", id = "reports")]
     reports: Vec<ReportOrder>,
     /// How to write the result; with `json` the course goes to standard error
@@ -55,7 +56,7 @@ pub(super) struct RunArgs {
 
 impl RunArgs {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<Exit, Failure> {
-        self.reports.iter().try_for_each(ReportOrder::check)?;
+        reports::check(&self.reports, self.output)?;
         let mut interrupts = Interrupts::listen()?;
         let client = Client::new(&self.server)?;
         if self.also.is_empty() {
@@ -109,13 +110,13 @@ impl RunArgs {
             }
             return Ok(Exit::Passed);
         }
-        let (mut out, look) = Course::of(self.output, surroundings);
+        let (mut out, look) =
+            Course::of(reports::take_stdout(&self.reports, self.output), surroundings);
         out.group(&suite.to_string())?;
         let watch = Watch {
             client,
             run: run.id,
             look,
-            failure_limit: self.request.failure_limit(),
             fail_on_flaky: self.request.fail_on_flaky,
             patience: self.wait,
             user: surroundings.user(),

@@ -25,10 +25,10 @@ use super::excerpt::shortened;
 use super::exit::{Exit, Failure};
 use super::failures::{MAX_TOLD, to_tell};
 use super::progress::Progress;
-use super::reports::{ReportOrder, write_report};
+use super::reports::{self, ReportOrder, write_report};
 use super::request::{PolicyArgs, RequestArgs};
 use super::signals::Interrupts;
-use super::terminal::{Style, safe_line};
+use super::terminal::{Look, Style, safe_line};
 use super::watch::TICK;
 use super::{Output, Surroundings, steps};
 use crate::compile::Upload;
@@ -52,7 +52,7 @@ pub(super) struct TestArgs {
     /// at most
     #[arg(long, conflicts_with_all = ["list", "watch"], help_heading = "Execution")]
     until_failure: bool,
-    /// Run it again whenever the file changes, until Ctrl-C
+    /// Run it again whenever the file or one of its fixtures changes, until Ctrl-C
     #[arg(long, conflicts_with = "list", help_heading = "Execution")]
     watch: bool,
     #[command(flatten)]
@@ -63,12 +63,13 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "PATH")]
     fixtures: Option<PathBuf>,
     /// List the tests that would run, and end
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["reports", "artifacts"])]
     list: bool,
     /// Show what passing tests wrote too
     #[arg(short, long)]
     verbose: bool,
-    /// Write a report: junit=PATH, json=PATH, go-test=PATH or tap=PATH
+    /// Write a report: junit=PATH, json=PATH, go-test=PATH or tap=PATH; to `-`, which is standard output,
+    /// the course goes to standard error
     #[arg(long = "report", value_name = "FORM=PATH")]
     reports: Vec<ReportOrder>,
     /// Write the files that the tests keep into this directory
@@ -88,8 +89,6 @@ struct Session<'a> {
     config: Config,
     cache: Cache,
     policy: Policy,
-    /// The archive of its files, if it has any.
-    fixtures: Option<Bytes>,
     surroundings: &'a Surroundings,
 }
 
@@ -122,10 +121,8 @@ impl TestArgs {
         }
         let policy = self.policy.policy(&surroundings.environment)?;
         config.validate_policy(&policy).context("use the policy").map_err(Failure::usage)?;
-        self.reports.iter().try_for_each(ReportOrder::check)?;
-        let fixtures = self.fixtures.as_deref();
-        let fixtures = fixtures.map(|path| pack(path, &config.sandbox.fixtures)).transpose()?;
-        let session = Session { args: &self, config, cache, policy, fixtures, surroundings };
+        reports::check(&self.reports, self.output)?;
+        let session = Session { args: &self, config, cache, policy, surroundings };
         let interrupts = Interrupts::listen()?;
         match (self.watch, self.until_failure) {
             (true, _) => session.watch(interrupts).await,
@@ -151,11 +148,18 @@ impl TestArgs {
 impl Session<'_> {
     async fn once(&self, mut interrupts: Interrupts) -> Result<Exit, Failure> {
         let component = open_component(&self.args.file, &self.config.compile)?;
+        let fixtures = self.fixtures()?;
         let never = std::pin::pin!(std::future::pending());
-        match self.run(component, &mut interrupts, never).await? {
+        match self.run(component, fixtures, &mut interrupts, never).await? {
             Some(ended) => self.keep(&ended),
             None => Ok(Exit::Interrupted),
         }
+    }
+
+    /// The archive of its files, if it has any.
+    fn fixtures(&self) -> Result<Option<Bytes>, Failure> {
+        let path = self.args.fixtures.as_deref();
+        Ok(path.map(|path| pack(path, &self.config.sandbox.fixtures)).transpose()?)
     }
 
     /// Runs it until a run does not pass, or was stopped, or all were made. What is kept is of the last.
@@ -165,13 +169,14 @@ impl Session<'_> {
             return Err(Failure::told(Exit::Usage, "--repeat is 0: say at least 1"));
         }
         let component = open_component(&self.args.file, &self.config.compile)?;
+        let fixtures = self.fixtures()?;
         for number in 1_u64.. {
             let all = most.map(|most| format!(" of {most}")).unwrap_or_default();
             self.say("Run", &format!("{number}{all}"))?;
             let never = std::pin::pin!(std::future::pending());
-            let Some(ended) = self.run(component.clone(), &mut interrupts, never).await? else {
-                break;
-            };
+            let (component, fixtures) = (component.clone(), fixtures.clone());
+            let ended = self.run(component, fixtures, &mut interrupts, never).await?;
+            let Some(ended) = ended else { break };
             // A run may have been over when it was asked to stop.
             if ended.interrupted {
                 return self.keep(&ended).map(|_| Exit::Interrupted);
@@ -184,18 +189,19 @@ impl Session<'_> {
         Ok(Exit::Interrupted)
     }
 
-    /// Runs it whenever its file changes. A change stops a run under way.
+    /// Runs it whenever its file or its fixtures change. A change stops a run under way.
     async fn watch(&self, mut interrupts: Interrupts) -> Result<Exit, Failure> {
-        let mut file = Watched::new(&self.args.file);
+        let mut file = Watched::new(&self.args.file, self.args.fixtures.as_deref());
         loop {
             let component = tokio::select! {
                 component = file.next() => component,
                 () = interrupts.next() => return Ok(Exit::Interrupted),
             };
-            let result = match component {
-                Ok(component) => {
+            let result = match component.and_then(|it| Ok((it, self.fixtures()?))) {
+                Ok((component, fixtures)) => {
                     let change = std::pin::pin!(file.change());
-                    let ended = self.run(component.into(), &mut interrupts, change).await;
+                    let component = component.into();
+                    let ended = self.run(component, fixtures, &mut interrupts, change).await;
                     ended.and_then(|ended| match ended {
                         Some(ended) => self.keep(&ended).map(|_| ended.interrupted),
                         None => Ok(true),
@@ -214,19 +220,20 @@ impl Session<'_> {
         }
     }
 
-    /// Runs a component and shows that to its end. It is stopped when `stop` completes, when it has had
-    /// its failures, and by the first signal; none if there was a second.
+    /// Runs a component and shows that to its end. It is stopped when `stop` completes, and by the first
+    /// signal; none if there was a second.
     async fn run(
         &self,
         component: Upload,
+        fixtures: Option<Bytes>,
         interrupts: &mut Interrupts,
         stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Ended>, Failure> {
-        let (mut out, look) = Course::of(self.args.output, self.surroundings);
+        let (mut out, look) = self.course();
         out.group(&format!("handoff test {}", self.args.file.display()))?;
         let mut progress = Progress::new(out, look, self.args.verbose, Instant::now());
         let size = component.size().context("read the component").map_err(Failure::usage)?;
-        let (mut under_way, steps) = self.start(component);
+        let (mut under_way, steps) = self.start(component, fixtures);
         tokio::select! {
             biased;
             shown = steps::show(steps, self.surroundings.err, size) => shown?,
@@ -252,15 +259,16 @@ impl Session<'_> {
             ending.failure(progress.out(), &failed)?;
         }
         ending.sum_up(&mut progress, &failed)?;
-        let exit = match Exit::of_run(&run, self.args.request.fail_on_flaky) {
-            Exit::Interrupted if stopped == Stop::ByFailures => Exit::TestsFailed,
-            exit => exit,
-        };
+        let exit = Exit::of_run(&run, self.args.request.fail_on_flaky);
         ending.conclude(progress.out(), &failed)?;
         Ok(Some(Ended { exit, interrupted: stopped == Stop::BySignal, run }))
     }
 
-    fn start(&self, component: Upload) -> (UnderWay, watch::Receiver<Step>) {
+    fn start(
+        &self,
+        component: Upload,
+        fixtures: Option<Bytes>,
+    ) -> (UnderWay, watch::Receiver<Step>) {
         let cancel = CancellationToken::new();
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
         let (teller, steps) = watch::channel(Step::default());
@@ -275,7 +283,7 @@ impl Session<'_> {
             introduction: self.args.program.introduction(&self.args.file),
             request,
             policy: self.policy.clone(),
-            fixtures: self.fixtures.clone(),
+            fixtures,
             sandbox: self.config.sandbox.clone(),
             compile: self.config.compile.clone(),
             runner: self.config.runner.clone(),
@@ -296,7 +304,6 @@ impl Session<'_> {
         mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Stop>, Failure> {
         let mut tick = tokio::time::interval(TICK);
-        let mut failure_limit = self.args.request.failure_limit();
         let mut stopped = Stop::Not;
         loop {
             tokio::select! {
@@ -304,10 +311,6 @@ impl Session<'_> {
                     // The sender goes with the run.
                     let Some(event) = event else { return Ok(Some(stopped)) };
                     progress.event(&event, Instant::now())?;
-                    if failure_limit.is_reached(progress.run(), &event.kind) {
-                        stopped = stopped.max(Stop::ByFailures);
-                        under_way.cancel.cancel();
-                    }
                 }
                 _ = tick.tick() => progress.tick(Instant::now())?,
                 () = &mut stop, if stopped < Stop::ByChange => {
@@ -342,9 +345,14 @@ impl Session<'_> {
         Ok(*exit)
     }
 
+    fn course(&self) -> (Course, Look) {
+        let takes_stdout = reports::take_stdout(&self.args.reports, self.args.output);
+        Course::of(takes_stdout, self.surroundings)
+    }
+
     /// A line between runs.
     fn say(&self, label: &str, text: &str) -> io::Result<()> {
-        let (mut out, look) = Course::of(self.args.output, self.surroundings);
+        let (mut out, look) = self.course();
         let label = look.paint(Style::Good, &format!("{label:>12}"));
         writeln!(out, "{label} {}", safe_line(text))?;
         out.flush()
@@ -356,8 +364,6 @@ impl Session<'_> {
 enum Stop {
     /// Nothing: it ended by itself.
     Not,
-    /// It had as many failures as it may have.
-    ByFailures,
     /// The file changed.
     ByChange,
     /// Somebody asked for it.

@@ -11,7 +11,7 @@ use super::client::{Client, Lines};
 use super::course::Course;
 use super::ending::Ending;
 use super::excerpt::Excerpt;
-use super::exit::{Exit, Failure, FailureLimit};
+use super::exit::{Exit, Failure};
 use super::failures::{Failed, MAX_TOLD, to_tell};
 use super::github::GitHub;
 use super::progress::Progress;
@@ -38,8 +38,6 @@ pub(crate) struct Watch<'a> {
     pub(crate) client: &'a Client,
     pub(crate) run: RunId,
     pub(crate) look: Look,
-    /// After how many failures the run is stopped.
-    pub(crate) failure_limit: FailureLimit,
     pub(crate) fail_on_flaky: bool,
     /// How long to wait at most.
     pub(crate) patience: Option<Duration>,
@@ -62,19 +60,13 @@ impl Watch<'_> {
         let mut waiting_asked = tokio::time::interval_at(first_asked, WAITING_ASKED);
         let mut waits_for = None;
         let mut patience = std::pin::pin!(wait(self.patience));
-        let (mut interrupted, mut stopped) = (false, false);
-        let mut failure_limit = self.failure_limit;
+        let mut interrupted = false;
         loop {
             tokio::select! {
                 event = events.recv() => {
                     let Some(event) = event else { break };
                     let event = event.inspect_err(|_| _ = progress.erase())?;
                     progress.event(&event, Instant::now())?;
-                    let is_reached = failure_limit.is_reached(progress.run(), &event.kind);
-                    if is_reached && !interrupted {
-                        stopped = true;
-                        self.stop().await?;
-                    }
                 }
                 _ = tick.tick() => progress.tick(Instant::now())?,
                 _ = waiting_asked.tick(), if progress.waits() => {
@@ -110,10 +102,7 @@ impl Watch<'_> {
             ending.failure(progress.out(), &self.in_detail(failed).await)?;
         }
         ending.sum_up(&mut progress, &failed)?;
-        let exit = match Exit::of_run(&run, self.fail_on_flaky) {
-            Exit::Interrupted if stopped && !interrupted => Exit::TestsFailed,
-            exit => exit,
-        };
+        let exit = Exit::of_run(&run, self.fail_on_flaky);
         ending.conclude(progress.out(), &failed)?;
         Ok(exit)
     }

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::error::{ApiError, Kind, Problem};
 use super::extract::{Path, Query, Received, page};
+use super::idempotency::Idempotency;
 use super::views::{DeliveryView, List, PluginBody, PluginView};
 use crate::model::{Name, Plugin};
 use crate::plugins::{Change, PluginError};
@@ -44,7 +45,8 @@ pub(super) struct InstallQuery {
 /// one that would like to reach more than it is granted, or whose configuration is not complete, is installed
 /// disabled. Another version keeps what the one before was granted and what it keeps.
 #[utoipa::path(
-    post, path = "/plugins", tag = "plugins", params(InstallQuery),
+    post, path = "/plugins", tag = "plugins",
+    params(InstallQuery, ("Idempotency-Key" = Option<String>, Header)),
     request_body(content = super::suites::Component, content_type = "application/wasm"),
     responses(
         (status = 201, body = PluginView, headers(("Location" = String))),
@@ -58,12 +60,14 @@ pub(super) struct InstallQuery {
 pub(super) async fn install(
     State(api): State<Api>,
     Query(InstallQuery { name }): Query<InstallQuery>,
+    key: Idempotency,
     body: Received,
 ) -> Result<Response, ApiError> {
     if body.bytes.is_empty() {
         return Err(ApiError::invalid("the body is empty: send the component's bytes"));
     }
-    let installed = api.app.plugins.install(name, body.bytes.clone(), Change::default()).await;
+    let key = key.over(&body.bytes);
+    let installed = api.app.plugins.install(name, body.bytes.clone(), Change::default(), key).await;
     let (plugin, is_new) = installed?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let location = format!("/api/v1/plugins/{}", plugin.name);
@@ -143,7 +147,8 @@ pub(super) struct Trial {
 
 /// Tell a plugin something to try it out: the event `trial`, whatever it wants and whatever its filters say.
 #[utoipa::path(
-    post, path = "/plugins/{name}/test", tag = "plugins", params(("name" = String, Path)),
+    post, path = "/plugins/{name}/test", tag = "plugins",
+    params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body(content = Option<Trial>, content_type = "application/json"),
     responses(
         (status = 202, body = DeliveryView),
@@ -154,10 +159,12 @@ pub(super) struct Trial {
 pub(super) async fn test(
     State(api): State<Api>,
     Path(name): Path<Name>,
+    key: Idempotency,
     body: Received,
 ) -> Result<Response, ApiError> {
     let Trial { message } = body.json_or_default()?;
-    let delivery = api.app.plugins.test(name, message).await?;
+    let key = key.over(&body.bytes);
+    let delivery = api.app.plugins.test(name, message, key).await?;
     Ok((StatusCode::ACCEPTED, Json(DeliveryView::whole(&delivery))).into_response())
 }
 
@@ -208,7 +215,10 @@ pub(super) async fn delivery(
 /// Have a delivery told again that was told or set aside.
 #[utoipa::path(
     post, path = "/plugins/{name}/deliveries/{number}/redeliver", tag = "plugins",
-    params(("name" = String, Path), ("number" = u64, Path)),
+    params(
+        ("name" = String, Path), ("number" = u64, Path),
+        ("Idempotency-Key" = Option<String>, Header),
+    ),
     responses(
         (status = 202, body = DeliveryView),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -218,8 +228,11 @@ pub(super) async fn delivery(
 pub(super) async fn redeliver(
     State(api): State<Api>,
     Path((name, number)): Path<(Name, u64)>,
+    key: Idempotency,
+    body: Received,
 ) -> Result<Response, ApiError> {
-    let delivery = api.app.plugins.redeliver(name, number).await?;
+    let key = key.over(&body.bytes);
+    let delivery = api.app.plugins.redeliver(name, number, key).await?;
     Ok((StatusCode::ACCEPTED, Json(DeliveryView::whole(&delivery))).into_response())
 }
 

@@ -237,6 +237,7 @@ impl From<TriggerError> for ApiError {
                 Self::new(Kind::Conflict, error)
             }
             TriggerError::Value(_) => Self::invalid(error),
+            TriggerError::Submit(error) => error.into(),
             TriggerError::Storage(error) => error.into(),
         }
     }

@@ -16,6 +16,13 @@ pub struct Tags {
     pub exclude: Vec<String>,
 }
 
+/// What is wrong with a regular expression, without the picture of where.
+fn in_a_sentence(error: &regex::Error) -> String {
+    let told = error.to_string();
+    let last = told.lines().next_back().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
 /// A filter and tags, ready to be asked.
 pub(super) struct Choice<'a> {
     filter: Option<regex::Regex>,
@@ -29,7 +36,7 @@ impl<'a> Choice<'a> {
     pub(super) fn of(request: &'a RunRequest) -> Result<Self, PlanError> {
         let compile = |text: &String| {
             let built = RegexBuilder::new(text).size_limit(Self::REGEX_BYTES).build();
-            built.map_err(|error| PlanError::Filter(error.to_string()))
+            built.map_err(|error| PlanError::Filter(in_a_sentence(&error)))
         };
         let filter = request.filter.as_ref().map(compile).transpose()?;
         Ok(Self { filter, tags: &request.tags })

@@ -47,7 +47,7 @@ pub use ids::{Digest, InvalidName, Name, RunId, SuiteId};
 pub use keeping::{Keep, KeepRule, Pin};
 pub use limits::{Limit, Limits, LimitsPatch};
 pub use mark::{Mark, MarkKind, Marks, end_of_day};
-pub use notice::{Notice, NoticeKind, NoticeRun, NoticeTest, NoticeTrouble};
+pub use notice::{Notice, NoticeKind, NoticeRun, NoticeSuite, NoticeTest, NoticeTrouble};
 pub use plan::{PlanError, PlannedTest, RunBounds, RunRequest, RunSpec, Wait, plan};
 pub use plugin::{
     Annotation, Delivery, DeliveryCall, DeliveryStatus, Filters, GateFailure, Gated, Kept, Plugin,

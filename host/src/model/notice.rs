@@ -105,6 +105,9 @@ pub struct Notice {
     /// The run that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<NoticeRun>,
+    /// The suite that it is about, if there is no run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<NoticeSuite>,
     /// The test or attempt that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<NoticeTest>,
@@ -176,9 +179,25 @@ impl Notice {
             plugin: (event == NoticeKind::PluginDisabled).then(Name::sample),
             message: (!of_run).then(|| "a sample".into()),
             links: vec![Link { title: "Run".into(), url }],
+            suite: (event == NoticeKind::ScheduleMissed).then(|| NoticeSuite {
+                suite: run.suite.clone(),
+                labels: BTreeMap::new(),
+                reference: run.reference.clone(),
+            }),
             run: of_run.then_some(run),
         }
     }
+}
+
+/// A suite in a notice that is about no run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NoticeSuite {
+    /// The suite.
+    pub suite: SuiteId,
+    /// Its labels, as its newest version has them.
+    pub labels: BTreeMap<String, String>,
+    /// What was to be tested.
+    pub reference: Option<String>,
 }
 
 /// A run in a notice.

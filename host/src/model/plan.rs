@@ -62,6 +62,9 @@ pub struct RunRequest {
     /// What becomes of the run if a test passed only when it was tried again.
     #[serde(skip_serializing_if = "OnFlaky::is_default")]
     pub on_flaky: OnFlaky,
+    /// At which failure that counts the run is stopped. Default: at none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_failures: Option<u32>,
     /// Which class of runs it is of.
     #[serde(skip_serializing_if = "Priority::is_default")]
     pub priority: Priority,
@@ -83,6 +86,18 @@ impl RunRequest {
     /// What of the suite it has in common with others, of which the newest alone matters.
     pub fn group(&self) -> Option<&str> {
         self.group.as_deref().or(self.reference.as_deref())
+    }
+
+    /// Fails if there can be no such run, whatever tests the suite has.
+    pub fn check(
+        &self,
+        suite: Option<&SuiteId>,
+        bounds: &RunBounds,
+        limits: &Limits,
+    ) -> Result<(), PlanError> {
+        check(self, bounds, limits)?;
+        check_needs(self, suite)?;
+        Choice::of(self).map(drop)
     }
 }
 
@@ -381,7 +396,7 @@ pub fn plan(
     created_at: Timestamp,
 ) -> Result<RunSpec, PlanError> {
     check(&request, bounds, limits)?;
-    check_needs(&request, &version.suite)?;
+    check_needs(&request, Some(&version.suite))?;
     let described = &version.description;
     let chosen = Choice::of(&request)?;
     if !described.tests.iter().any(|test| chosen.takes(test)) {
@@ -459,6 +474,7 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
         ("max_attempts", request.max_attempts.map(u64::from), bounds.max_attempts.into()),
         ("parallelism", request.parallelism.map(u64::from), bounds.max_parallelism.into()),
         ("repeat", request.repeat.map(u64::from), bounds.max_repeat.into()),
+        ("max_failures", request.max_failures.map(u64::from), u32::MAX.into()),
         ("needs_within_ms", request.needs_within_ms, bounds.max_needs_wait_ms),
         ("retry_budget_ms", request.retry_budget_ms, bounds.max_timeout_ms),
         ("repeat_for_ms", request.repeat_for_ms, bounds.max_timeout_ms),
@@ -481,7 +497,7 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
     if let Some(cause) = request.retry_on.iter().find(|cause| !RETRIED.contains(cause)) {
         return Err(PlanError::NotRetried(*cause));
     }
-    if request.supersede && request.group().is_none() {
+    if request.supersede && request.group().is_none_or(str::is_empty) {
         return Err(PlanError::NoGroup);
     }
     for (name, value) in &request.params {
@@ -499,12 +515,17 @@ fn check(request: &RunRequest, bounds: &RunBounds, limits: &Limits) -> Result<()
 /// The most suites that a run may need: a part of the contract, as each is looked up whenever one of them ends.
 const MAX_NEEDS: usize = 16;
 
-fn check_needs(request: &RunRequest, suite: &SuiteId) -> Result<(), PlanError> {
+fn check_needs(request: &RunRequest, suite: Option<&SuiteId>) -> Result<(), PlanError> {
     let wrong = |text: &str| Err(PlanError::Needs(text.into()));
     match &request.needs {
+        needs if needs.is_empty() && request.needs_within_ms.is_some() => {
+            wrong("needs_within_ms says how long it waits for the suites that it needs: name some")
+        }
         needs if needs.is_empty() => Ok(()),
         needs if needs.len() > MAX_NEEDS => wrong("a run can need 16 suites at most"),
-        needs if needs.contains(suite) => wrong("a suite cannot need itself"),
+        needs if suite.is_some_and(|suite| needs.contains(suite)) => {
+            wrong("a suite cannot need itself")
+        }
         _ if request.reference.is_none() => {
             wrong("give the reference for which the suites must have passed")
         }
@@ -654,6 +675,7 @@ mod tests {
             RunRequest { max_attempts: Some(11), ..Default::default() },
             RunRequest { parallelism: Some(0), ..Default::default() },
             RunRequest { repeat: Some(0), ..Default::default() },
+            RunRequest { max_failures: Some(0), ..Default::default() },
             RunRequest { retry_wait: Wait::Fixed { wait_ms: u64::MAX }, ..Default::default() },
         ] {
             let error = planned(vec![test("a", &[])], request.clone()).unwrap_err();

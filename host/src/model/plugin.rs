@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Exchange, LogLine, Name, Notice, NoticeKind, Policy};
+use super::{Digest, Exchange, LogLine, Name, Notice, NoticeKind, NoticeSuite, Policy, SuiteId};
 
 /// A plugin that is installed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,11 +97,10 @@ impl Wishes {
 /// Scheme, host and port of a URL.
 fn origin(url: &str) -> Option<(bool, String, u16)> {
     let (scheme, rest) = url.split_once("://")?;
-    let https = match scheme {
-        "https" => true,
-        "http" => false,
-        _ => return None,
-    };
+    let https = scheme.eq_ignore_ascii_case("https");
+    if !https && !scheme.eq_ignore_ascii_case("http") {
+        return None;
+    }
     let authority = rest.split(['/', '?', '#']).next()?;
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -115,7 +114,9 @@ fn origin(url: &str) -> Option<(bool, String, u16)> {
     };
     let usual = if https { 443 } else { 80 };
     let port = port.map_or(Some(usual), |port| port.parse().ok())?;
-    (!host.is_empty()).then(|| (https, host.to_ascii_lowercase(), port))
+    // What stands before an `@` would be no part of the host.
+    let is_host = !host.is_empty() && !host.contains('@');
+    is_host.then(|| (https, host.to_ascii_lowercase(), port))
 }
 
 /// What a plugin is told of at most; an empty list lets everything pass. In patterns `*` stands for any text.
@@ -161,24 +162,36 @@ impl Filters {
         self.pass_kind(notice.event) && self.pass_run(notice) && of_test
     }
 
-    /// Whether the run of a notice passes, if it has one.
+    /// Whether the run or suite of a notice passes, if it is about one.
     pub fn pass_run(&self, notice: &Notice) -> bool {
+        match (&notice.run, &notice.suite) {
+            (Some(run), _) => self.pass_suite(&run.suite, &run.labels, run.reference.as_deref()),
+            (None, Some(NoticeSuite { suite, labels, reference })) => {
+                self.pass_suite(suite, labels, reference.as_deref())
+            }
+            (None, None) => true,
+        }
+    }
+
+    fn pass_suite(
+        &self,
+        suite: &SuiteId,
+        labels: &BTreeMap<String, String>,
+        reference: Option<&str>,
+    ) -> bool {
         let any = |patterns: &[String], text: &str| {
             patterns.is_empty() || patterns.iter().any(|pattern| fits(pattern, text))
         };
-        notice.run.as_ref().is_none_or(|run| {
-            let suite = run.suite.to_string();
-            let name = run.suite.name.as_str();
-            let suites = any(&self.suites, &suite)
-                || self.suites.iter().any(|it| !it.contains('/') && fits(it, name));
-            let label = |(key, pattern): (&String, &String)| {
-                run.labels.get(key).is_some_and(|value| fits(pattern, value))
-            };
-            any(&self.namespaces, run.suite.namespace.as_str())
-                && suites
-                && self.labels.iter().all(label)
-                && any(&self.references, run.reference.as_deref().unwrap_or_default())
-        })
+        let name = suite.name.as_str();
+        let suites = any(&self.suites, &suite.to_string())
+            || self.suites.iter().any(|it| !it.contains('/') && fits(it, name));
+        let label = |(key, pattern): (&String, &String)| {
+            labels.get(key).is_some_and(|value| fits(pattern, value))
+        };
+        any(&self.namespaces, suite.namespace.as_str())
+            && suites
+            && self.labels.iter().all(label)
+            && any(&self.references, reference.unwrap_or_default())
     }
 }
 
@@ -269,7 +282,10 @@ pub struct Delivery {
 impl Delivery {
     /// What it keeps its order with: others about the same suite.
     pub fn lane(&self) -> String {
-        self.notice.run.as_ref().map(|run| run.suite.to_string()).unwrap_or_default()
+        let Notice { run, suite, .. } = &self.notice;
+        let of_run = run.as_ref().map(|run| &run.suite);
+        let suite = of_run.or_else(|| suite.as_ref().map(|about| &about.suite));
+        suite.map(SuiteId::to_string).unwrap_or_default()
     }
 }
 
@@ -316,7 +332,7 @@ mod tests {
     #[test]
     fn what_is_wanted_and_not_granted_is_missing() {
         let wishes = Wishes {
-            http: vec!["https://a.example/path".into(), "http://b:8080".into(), "ftp://c".into()],
+            http: vec!["HTTPS://A.example/path".into(), "http://b:8080".into(), "ftp://c".into()],
             ..Wishes::default()
         };
         let allow_http = vec!["https://*.example".parse().unwrap(), "http://b:*".parse().unwrap()];
@@ -332,6 +348,29 @@ mod tests {
         let filters: Filters = serde_json::from_str(r#"{"events": ["run-finished"]}"#).unwrap();
         assert!(filters.pass_kind(NoticeKind::RunFinished));
         assert!(!filters.pass_kind(NoticeKind::RunQueued));
+    }
+
+    #[test]
+    fn what_is_about_a_suite_without_a_run_is_filtered_as_its_runs_are() {
+        let filters = |json: &str| serde_json::from_str::<Filters>(json).unwrap();
+        let mut missed = Notice::sample(NoticeKind::ScheduleMissed);
+        let about = missed.suite.as_mut().unwrap();
+        about.suite = "shop/checkout".parse().unwrap();
+        about.labels.insert("team".into(), "pay".into());
+        for (json, passes) in [
+            ("{}", true),
+            (r#"{"suites": ["checkout"], "labels": {"team": "p*"}, "references": ["main"]}"#, true),
+            (r#"{"suites": ["shop/*"], "namespaces": ["shop"], "tags": ["smoke"]}"#, true),
+            (r#"{"suites": ["other"]}"#, false),
+            (r#"{"namespaces": ["other"]}"#, false),
+            (r#"{"labels": {"team": "web"}}"#, false),
+            (r#"{"references": ["release/*"]}"#, false),
+        ] {
+            assert_eq!(filters(json).pass(&missed), passes, "{json}");
+        }
+        // What is about the server passes all of these.
+        let disabled = Notice::sample(NoticeKind::PluginDisabled);
+        assert!(filters(r#"{"suites": ["other"]}"#).pass(&disabled));
     }
 
     #[test]

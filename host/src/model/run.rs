@@ -147,6 +147,9 @@ pub struct Run {
     pub rounds: Rounds,
     /// Whether somebody asked to stop it.
     pub cancel_requested: bool,
+    /// How many verdicts were failures that count, in all rounds since it was accepted or asked to be tried
+    /// again.
+    pub failures: u64,
     /// How long attempts took that followed a failed one of the same round.
     pub retried_ms: u64,
     /// Why it counts in no statistics, if somebody took it out as a whole.
@@ -240,6 +243,7 @@ impl Run {
             rounds: Rounds::default(),
             tried: spec.tests.iter().filter(|test| test.skip.is_none()).count(),
             cancel_requested: false,
+            failures: 0,
             retried_ms: 0,
             cleared: None,
             under_way: Vec::new(),
@@ -304,6 +308,7 @@ impl Run {
             EventKind::TestFinished { test, round, status, reason } => {
                 let declared = self.declared_soft(test);
                 self.tally(test, *round, *status, event.at);
+                let mut counts = false;
                 if let Some(test) = self.test_mut(test) {
                     test.rounds_finished += 1;
                     let earlier = test.status.is_terminal().then_some(test.status);
@@ -313,11 +318,13 @@ impl Run {
                     let is_expected = test.is(MarkKind::ExpectedToFail)
                         && matches!(of_round.last, Some((TestStatus::Failed, _)));
                     let asked = of_round.soft || is_expected;
-                    test.failed_hard |= *status == TestStatus::Failed && !declared && !asked;
+                    counts = *status == TestStatus::Failed && !declared && !asked;
+                    test.failed_hard |= counts;
                     let failed = test.status == TestStatus::Failed;
                     test.soft = declared || (failed && !test.failed_hard);
                     test.attempts.decided();
                 }
+                self.failures += u64::from(counts);
             }
             // A request that comes after the end changes nothing.
             EventKind::CancelRequested { .. } if self.status.is_terminal() => {}
@@ -356,6 +363,7 @@ impl Run {
         self.finished_at = None;
         self.message = None;
         self.cancel_requested = false;
+        self.failures = 0;
         self.setup.retry();
         self.teardown.retry();
         let last_round = self.last_round() - 1;
@@ -449,7 +457,21 @@ impl Run {
         let is_over = request.repeat_for_ms.zip(self.started_at).is_some_and(|(most, since)| {
             u64::try_from(now.duration_since(since).as_millis()).unwrap_or(0) >= most
         });
-        is_over || (request.repeat_until_failure && self.rounds.have_failed())
+        is_over
+            || self.has_failed_enough()
+            || (request.repeat_until_failure && self.rounds.have_failed())
+    }
+
+    /// Whether it has had as many failures as it may have.
+    pub fn has_failed_enough(&self) -> bool {
+        let most = self.spec.request.max_failures;
+        most.is_some_and(|most| self.failures >= u64::from(most))
+    }
+
+    /// Whether its failures left something undone that it was to do.
+    pub fn was_cut_by_failures(&self) -> bool {
+        let is_cut = self.counts().cancelled > 0 || self.rounds_begun() < self.last_round();
+        is_cut && self.has_failed_enough() && !self.cancel_requested
     }
 
     /// Whether it is to run its tests more often than once, as one run with what that comes to.
@@ -546,7 +568,7 @@ impl Run {
         } else if counts.error > 0 || setup == Some(TestStatus::Error) {
             RunStatus::Error
         } else if counts.cancelled > 0 {
-            // Only the run's own deadline leaves tests undone without a request to cancel.
+            // Only the run's own deadline leaves tests undone without a request to cancel and a failure.
             RunStatus::Failed
         } else if self.is_too_flaky(&counts) {
             RunStatus::Failed

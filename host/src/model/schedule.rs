@@ -90,6 +90,15 @@ pub struct Ends {
     pub at: Option<Timestamp>,
 }
 
+impl Ends {
+    /// Whether a schedule that is made now would be over at once.
+    pub fn leave_nothing(&self, now: Timestamp) -> bool {
+        self.after_runs == Some(0)
+            || self.after_ms == Some(0)
+            || self.at.is_some_and(|at| at <= now)
+    }
+}
+
 /// A schedule and where it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {

@@ -147,8 +147,8 @@ pub(super) struct Actor {
     values: Arc<Values>,
     /// Numbers of deliveries that do not wait, the oldest first.
     settled: VecDeque<u64>,
-    /// Calls in a row that broke.
-    breaks: u32,
+    /// Calls in a row that broke, by what they told: a plugin may break on one kind alone.
+    breaks: HashMap<NoticeKind, u32>,
 }
 
 /// What becomes of a delivery that was tried.
@@ -216,7 +216,14 @@ impl Actor {
             };
             match loaded.await {
                 Ok((component, values, settled)) => {
-                    return Some(Self { shared, outbox, component, values, settled, breaks: 0 });
+                    return Some(Self {
+                        shared,
+                        outbox,
+                        component,
+                        values,
+                        settled,
+                        breaks: HashMap::new(),
+                    });
                 }
                 Err(error) => {
                     tracing::error!(plugin = %name, error, "failed to load a plugin; trying again");
@@ -328,15 +335,19 @@ impl Actor {
         let waits = delivery.status == DeliveryStatus::Pending;
         let forgotten = if waits { Vec::new() } else { self.forgotten(delivery.number) };
         let kept = done.kept.clone();
-        shared.storage.settle(Settled { delivery, kept, annotations, forgotten }).await?;
+        let event = delivery.notice.event;
+        let settled = Settled { delivery, kept, annotations, forgotten };
+        shared.storage.settle(settled, None).await?;
         self.keep(done.kept);
         match wait {
             Some(wait) => outbox.later(lane, wait),
             None => outbox.done(lane),
         }
-        self.breaks = if broke { self.breaks + 1 } else { 0 };
-        if self.breaks >= shared.settings.breaks {
-            self.disable(&reason).await;
+        let breaks = self.breaks.entry(event).or_default();
+        *breaks = if broke { *breaks + 1 } else { 0 };
+        let breaks = *breaks;
+        if breaks >= shared.settings.breaks {
+            self.disable(breaks, &reason).await;
         }
         Ok(())
     }
@@ -367,8 +378,7 @@ impl Actor {
     }
 
     /// Ends the plugin's work, loudly.
-    async fn disable(&self, why: &str) {
-        let breaks = self.breaks;
+    async fn disable(&self, breaks: u32, why: &str) {
         self.shared.metrics.server_limit_hit("plugin.breaks");
         let reason = format!("it failed {breaks} times in a row, the last time because {why}");
         tracing::error!(plugin = %self.outbox.plugin.name, reason, "a plugin is disabled");

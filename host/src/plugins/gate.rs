@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::notices::blank;
+use super::notices::{Said, blank};
 use super::{Plugins, Shared};
 use crate::model::{Annotation, GateFailure, Gated, NoticeKind, NoticeRun, Plugin, Run};
 use crate::wasm::{Hook, HookAnswer};
@@ -42,8 +42,13 @@ impl Plugins {
 }
 
 impl Shared {
+    /// The run with the labels of its suite, by which a plugin may be asked or not.
     fn run(&self, run: &Run) -> NoticeRun {
-        NoticeRun::of(run, &self.base)
+        let said = Said::of(&self.storage, run).unwrap_or_else(|error| {
+            tracing::error!(run = %run.spec.id, %error, "a gate is asked without what the suite says");
+            Said::default()
+        });
+        said.run(run, &self.base)
     }
 
     /// Asks one gate and records what it says.

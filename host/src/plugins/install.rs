@@ -12,7 +12,9 @@ use crate::compile::{CompileError, Kind, Loaded};
 use crate::model::{
     Delivery, DeliveryStatus, Filters, GateFailure, Name, Plugin, Policy, Standing, Wishes,
 };
-use crate::storage::{Page, Paged, Routed, Settled, StorageError};
+use crate::storage::{
+    EarlierAnswer, IdempotencyKey, Made, Page, Paged, Routed, Settled, StorageError,
+};
 use crate::wasm::{Hook, HookAnswer, HookError};
 
 /// What is to be different about a plugin. What is left out stays.
@@ -77,15 +79,17 @@ impl Plugins {
     }
 
     /// Installs a plugin, or another version of one that is there, which keeps what it was granted and what
-    /// it keeps. Durable when it returns. True if there was none of that name.
+    /// it keeps. Durable when it returns. True if there was none of that name. With a key that the same request
+    /// used before, nothing is installed again.
     pub async fn install(
         &self,
         name: Name,
         component: Bytes,
         change: Change,
+        key: Option<IdempotencyKey>,
     ) -> Result<(Plugin, bool), PluginError> {
         let plugins = self.clone();
-        to_its_end(async move { plugins.install_now(name, component, change).await }).await
+        to_its_end(async move { plugins.install_now(name, component, change, key).await }).await
     }
 
     async fn install_now(
@@ -93,6 +97,7 @@ impl Plugins {
         name: Name,
         component: Bytes,
         change: Change,
+        key: Option<IdempotencyKey>,
     ) -> Result<(Plugin, bool), PluginError> {
         let shared = &self.0;
         let inspection = shared.compiler.inspect(component.clone()).await?;
@@ -101,6 +106,11 @@ impl Plugins {
         }
         let _alone = shared.changing.lock().await;
         let before = shared.storage.plugin(&name)?;
+        if let Some(EarlierAnswer::Plugin { new, .. }) = shared.made_earlier(key.as_ref())?
+            && let Some(plugin) = before
+        {
+            return Ok((plugin, new));
+        }
         let installed = shared.storage.plugins()?.len();
         if before.is_none() && installed >= shared.settings.installed {
             shared.metrics.server_limit_hit("plugin.installed");
@@ -130,7 +140,9 @@ impl Plugins {
         };
         let loaded = shared.load_new(&plugin, component.clone()).await?;
         let plugin = shared.changed(plugin, loaded, change).await?;
-        shared.put(plugin.clone(), Some(component)).await?;
+        let installed = EarlierAnswer::Plugin { plugin: plugin.name.clone(), new: is_new };
+        let made = key.map(|key| (key, installed));
+        shared.put(plugin.clone(), Some(component), made).await?;
         Ok((plugin, is_new))
     }
 
@@ -143,7 +155,7 @@ impl Plugins {
             let plugin = plugins.get(&name)?;
             let loaded = shared.load(&plugin).await?;
             let plugin = shared.changed(plugin, loaded, change).await?;
-            shared.put(plugin.clone(), None).await?;
+            shared.put(plugin.clone(), None, None).await?;
             Ok(plugin)
         })
         .await
@@ -184,13 +196,21 @@ impl Plugins {
         Ok(self.0.storage.waiting_deliveries(name)?.len())
     }
 
-    /// Has a delivery told again that was told or set aside.
-    pub async fn redeliver(&self, name: Name, number: u64) -> Result<Delivery, PluginError> {
+    /// Has a delivery told again that was told or set aside; once for a key.
+    pub async fn redeliver(
+        &self,
+        name: Name,
+        number: u64,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Delivery, PluginError> {
         let plugins = self.clone();
         to_its_end(async move {
             let shared = &plugins.0;
             let _alone = shared.changing.lock().await;
             let before = plugins.delivery(&name, number)?;
+            if shared.made_earlier(key.as_ref())?.is_some() {
+                return Ok(before);
+            }
             if before.status == DeliveryStatus::Pending {
                 return Err(PluginError::Waits(number));
             }
@@ -204,19 +224,31 @@ impl Plugins {
                 annotations: Vec::new(),
                 forgotten: Vec::new(),
             };
-            shared.storage.settle(settled).await?;
+            let made = key.map(|key| (key, EarlierAnswer::Delivery { plugin: name, number }));
+            shared.storage.settle(settled, made).await?;
             shared.push(&delivery);
             Ok(delivery)
         })
         .await
     }
 
-    /// Tells a plugin something to try it out.
-    pub async fn test(&self, name: Name, message: Option<String>) -> Result<Delivery, PluginError> {
+    /// Tells a plugin something to try it out; once for a key.
+    pub async fn test(
+        &self,
+        name: Name,
+        message: Option<String>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Delivery, PluginError> {
         let plugins = self.clone();
         to_its_end(async move {
             let shared = &plugins.0;
             let _alone = shared.changing.lock().await;
+            if let Some(EarlierAnswer::Delivery { number, .. }) =
+                shared.made_earlier(key.as_ref())?
+                && let Ok(earlier) = plugins.delivery(&name, number)
+            {
+                return Ok(earlier);
+            }
             if !plugins.get(&name)?.standing.is_enabled() {
                 return Err(PluginError::Disabled(name));
             }
@@ -228,7 +260,9 @@ impl Plugins {
             let delivery = delivery(after.deliveries, &name, notice);
             let deliveries = vec![delivery.clone()];
             let routed = Routed { routing: after, deliveries, ..Routed::default() };
-            shared.storage.route(routed).await?;
+            let number = delivery.number;
+            let made = key.map(|key| (key, EarlierAnswer::Delivery { plugin: name, number }));
+            shared.storage.route(routed, made).await?;
             *routing = after;
             shared.push(&delivery);
             Ok(delivery)
@@ -308,11 +342,12 @@ impl Shared {
         self: &Arc<Self>,
         plugin: Plugin,
         component: Option<Bytes>,
+        made: Option<Made>,
     ) -> Result<(), PluginError> {
         // What happens meanwhile waits in the journal.
         let _routing = self.routing.lock().await;
         self.deactivate(&plugin.name).await;
-        let stored = self.storage.put_plugin(plugin.clone(), component).await;
+        let stored = self.storage.put_plugin(plugin.clone(), component, made).await;
         // If it could not be stored, what was there goes on.
         let holds = match &stored {
             Ok(()) => Some(plugin),
@@ -325,7 +360,14 @@ impl Shared {
         Ok(stored?)
     }
 
-    /// Tells a plugin's actor of a delivery.
+    /// What the same request with this key made before.
+    fn made_earlier(
+        &self,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<EarlierAnswer>, StorageError> {
+        Ok(key.map(|key| self.storage.earlier_answer(key)).transpose()?.flatten())
+    }
+
     /// Fails if no more may wait for a plugin.
     fn has_room(&self, name: &Name) -> Result<(), PluginError> {
         let outbox = self.active().get(name).map(|active| active.outbox.clone());
@@ -337,6 +379,7 @@ impl Shared {
         Err(PluginError::Full(waiting))
     }
 
+    /// Tells a plugin's actor of a delivery.
     fn push(&self, delivery: &Delivery) {
         if let Some(active) = self.active().get(&delivery.plugin) {
             active.outbox.push(delivery.number, delivery.lane());

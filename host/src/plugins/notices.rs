@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use super::trouble::Troubles;
 use crate::model::{
-    EventKind, Link, Name, Notice, NoticeKind, NoticeRun, NoticeTest, Run, RunEvent, RunId,
-    RunStatus, Stage,
+    EventKind, Link, Name, Notice, NoticeKind, NoticeRun, NoticeSuite, NoticeTest, Run, RunEvent,
+    RunId, RunStatus, Stage, SuiteId,
 };
 use crate::statistics::Fingerprint;
 use crate::storage::{JournalEntry, Storage, StorageError};
@@ -50,8 +50,10 @@ impl Notices {
     ) -> Result<Vec<Notice>, StorageError> {
         match entry {
             JournalEntry::Event { run, seq } => self.of_event(*run, *seq, troubles, wanted),
-            JournalEntry::Missed { schedule, due_at, reason } => {
+            JournalEntry::Missed { schedule, suite, reference, due_at, reason } => {
                 let mut notice = blank(NoticeKind::ScheduleMissed, *due_at);
+                notice.suite =
+                    suite.as_ref().map(|suite| self.suite(suite, reference)).transpose()?;
                 notice.dedup_key = format!("schedule:{schedule}");
                 notice.schedule = Some(schedule.clone());
                 notice.message.clone_from(reason);
@@ -64,6 +66,18 @@ impl Notices {
                 Ok(vec![notice])
             }
         }
+    }
+
+    /// A suite as its newest version has it.
+    fn suite(
+        &self,
+        suite: &SuiteId,
+        reference: &Option<String>,
+    ) -> Result<NoticeSuite, StorageError> {
+        let newest = self.storage.newest_version(suite)?;
+        let labels = newest.map(|version| version.description.labels).unwrap_or_default();
+        let labels = labels.into_iter().map(|label| (label.key, label.value)).collect();
+        Ok(NoticeSuite { suite: suite.clone(), labels, reference: reference.clone() })
     }
 
     /// A page of the server.
@@ -289,6 +303,7 @@ pub(super) fn blank(event: NoticeKind, at: Timestamp) -> Notice {
         at,
         dedup_key: String::new(),
         run: None,
+        suite: None,
         test: None,
         failures: Vec::new(),
         trouble: None,

@@ -151,7 +151,7 @@ impl Step {
             .map(|delivery| (delivery.plugin.clone(), delivery.number, delivery.lane()))
             .collect();
         let after = self.routed.routing;
-        self.shared.storage.route(self.routed).await?;
+        self.shared.storage.route(self.routed, None).await?;
         *routing = after;
         for (name, number, lane) in told {
             let outbox = self.outboxes.iter().find(|outbox| outbox.plugin.name == name);

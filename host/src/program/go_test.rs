@@ -3,7 +3,7 @@
 //! a test's own output cannot be taken for it by chance:
 //! <https://pkg.go.dev/cmd/test2json>.
 
-use super::{Ended, Judgement, lines, named, trapped};
+use super::{Ended, Judgement, lines, named, not_begun, trapped};
 use crate::model::{Cause, Failure, Location, LogLine, Outcome, Source, SubResult, TestCase};
 
 pub(super) const LIST: [&str; 2] = ["-test.list", ".*"];
@@ -58,6 +58,7 @@ pub(super) fn judge(test: &str, ended: Ended, log: &[LogLine]) -> Judgement {
         }
         (Ended::Code(code), own) => match panic {
             Some(panic) => Judgement::failed(Cause::Panic, panic),
+            None if own.is_none() => not_begun(code, log),
             None => failed(code, own, &sub_results),
         },
     };
@@ -285,13 +286,13 @@ fn said(line: &str) -> Option<Failure> {
 #[cfg(test)]
 mod tests {
     use super::super::Ended;
-    use super::super::tests::{failure, log};
+    use super::super::tests::{failure, judge as judge_as, log};
     use super::*;
     use crate::model::Protocol;
 
     fn judged(test: &str, code: u8, stdout: &str, stderr: &str) -> Judgement {
         let stdout = stdout.replace('^', "\u{16}");
-        Protocol::GoTest.judge(test, Ended::Code(code), &log(&stdout, stderr))
+        judge_as(Protocol::GoTest, test, Ended::Code(code), &log(&stdout, stderr))
     }
 
     #[test]

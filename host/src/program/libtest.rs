@@ -3,7 +3,7 @@
 //!
 //! A panic ends the program there: the panic's text is on stderr, and no verdict follows on stdout.
 
-use super::{Ended, Judgement, lines, named, trapped};
+use super::{Ended, Judgement, lines, named, not_begun, trapped};
 use crate::model::{Cause, Failure, LogLine, Source, TestCase};
 
 pub(super) const LIST: [&str; 3] = ["--list", "--format", "terse"];
@@ -61,6 +61,12 @@ pub(super) fn judge(test: &str, ended: Ended, log: &[LogLine]) -> Judgement {
             let message = error(log).unwrap_or_else(|| "the test returned an error".to_owned());
             Judgement::failed(Cause::Assertion, Failure { message, location: None })
         }
+        // What it says before all else.
+        (Ended::Code(code), None)
+            if !lines(log, Source::Stdout).any(|it| it.starts_with("running ")) =>
+        {
+            not_begun(code, log)
+        }
         (Ended::Code(code), _) => {
             let message = format!("it ended with exit code {code} in the middle of the test");
             Judgement::failed(Cause::Exit, Failure { message, location: None })
@@ -112,7 +118,7 @@ fn error(log: &[LogLine]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::Ended;
-    use super::super::tests::{failure, log};
+    use super::super::tests::{failure, judge as judge_as, log};
     use super::*;
     use crate::model::Protocol;
 
@@ -120,7 +126,7 @@ mod tests {
         test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 6 filtered out; finished in 0.02s\n";
 
     fn judged(ended: Ended, stdout: &str, stderr: &str) -> Judgement {
-        Protocol::Libtest.judge("a::b", ended, &log(stdout, stderr))
+        judge_as(Protocol::Libtest, "a::b", ended, &log(stdout, stderr))
     }
 
     #[test]
@@ -137,6 +143,10 @@ mod tests {
     #[test]
     fn a_test_passes_only_if_the_harness_says_so() {
         assert_eq!(judged(Ended::Code(0), OK, ""), Judgement::passed());
+        let refused = judged(Ended::Code(1), "", "error: Unrecognized option: 'fast'\n");
+        let expected =
+            "it ended with exit code 1 before the test began: error: Unrecognized option: 'fast'";
+        assert_eq!(failure(&refused).0, expected);
         // The program ended itself before the harness had a verdict.
         let exited = judged(Ended::Code(0), "\nrunning 1 test\ntest a::b ... ", "");
         assert_eq!(exited.cause, Some(Cause::Exit));

@@ -30,6 +30,20 @@ pub struct Judgement {
     pub sub_results: Vec<SubResult>,
 }
 
+/// Reads what a program writes as it comes, where its judge needs each line: of a long log only the start and
+/// the end are kept.
+#[derive(Debug)]
+pub struct Reader(Option<tap::Document>);
+
+impl Reader {
+    /// Takes in a line of standard output.
+    pub fn line(&mut self, line: &str) {
+        if let Some(document) = &mut self.0 {
+            document.line(line);
+        }
+    }
+}
+
 impl Judgement {
     fn passed() -> Self {
         Self { outcome: Outcome::Passed, cause: None, sub_results: Vec::new() }
@@ -94,15 +108,23 @@ impl Protocol {
         (self == Self::GoTest).then_some(go_test::MARK)
     }
 
-    /// What the end of the call with these arguments means.
-    pub fn judge(self, test: &str, ended: Ended, log: &[LogLine]) -> Judgement {
-        match self {
-            Self::Libtest => libtest::judge(test, ended, log),
-            Self::GoTest => go_test::judge(test, ended, log),
-            Self::Tap => tap::judge(ended, log),
+    /// What reads the program's standard output, and keeps at most so many bytes of it.
+    pub fn reader(self, room: usize) -> Reader {
+        let reads = matches!(self, Self::Tap | Self::ExitCode);
+        Reader(reads.then(|| tap::Document::keeping(room)))
+    }
+
+    /// What the end of the call with these arguments means. `reader` has read all of its standard output.
+    pub fn judge(self, test: &str, ended: Ended, log: &[LogLine], reader: Reader) -> Judgement {
+        match (self, reader.0) {
+            (Self::Libtest, _) => libtest::judge(test, ended, log),
+            (Self::GoTest, _) => go_test::judge(test, ended, log),
+            (Self::Tap, document) => tap::judge(ended, log, document.unwrap_or_default()),
             // A test point that failed would be passed over by an exit code of 0.
-            Self::ExitCode if tap::is_tap(log) => tap::judge(ended, log),
-            Self::ExitCode => exit_code(ended, log),
+            (Self::ExitCode, Some(document)) if document.is_tap() => {
+                tap::judge(ended, log, document)
+            }
+            (Self::ExitCode, _) => exit_code(ended, log),
         }
     }
 }
@@ -124,6 +146,13 @@ fn exit_code(ended: Ended, log: &[LogLine]) -> Judgement {
     }
 }
 
+/// The end of a program that did not come to its test: it may not know its arguments.
+fn not_begun(code: u8, log: &[LogLine]) -> Judgement {
+    let words = first_words(log).map_or(String::new(), |words| format!(": {words}"));
+    let message = format!("it ended with exit code {code} before the test began{words}");
+    Judgement::failed(Cause::Exit, Failure { message, location: None })
+}
+
 fn trapped(failure: Option<Failure>) -> Judgement {
     match failure {
         Some(failure) => Judgement::failed(Cause::Panic, failure),
@@ -139,8 +168,13 @@ fn lines(log: &[LogLine], source: Source) -> impl DoubleEndedIterator<Item = &st
     log.iter().filter(move |line| line.source == source).map(|line| line.text.as_str())
 }
 
+/// The first line on stderr that says something: what a usage follows.
+fn first_words(log: &[LogLine]) -> Option<&str> {
+    lines(log, Source::Stderr).find(|line| !line.trim().is_empty())
+}
+
 /// The last line on stderr, or else on stdout, that says something.
-fn last_words(log: &[LogLine]) -> Option<&str> {
+pub fn last_words(log: &[LogLine]) -> Option<&str> {
     let last = |source| lines(log, source).rev().find(|line| !line.trim().is_empty());
     last(Source::Stderr).or_else(|| last(Source::Stdout))
 }
@@ -161,6 +195,17 @@ mod tests {
         [of(Source::Stdout, stdout), of(Source::Stderr, stderr)].concat()
     }
 
+    pub(super) fn judge(
+        protocol: Protocol,
+        test: &str,
+        ended: Ended,
+        log: &[LogLine],
+    ) -> Judgement {
+        let mut reader = protocol.reader(usize::MAX);
+        lines(log, Source::Stdout).for_each(|line| reader.line(line));
+        protocol.judge(test, ended, log, reader)
+    }
+
     pub(super) fn failure(judgement: &Judgement) -> (&str, Option<(&str, u32)>) {
         match &judgement.outcome {
             Outcome::Failed(Failure { message, location }) => {
@@ -172,14 +217,14 @@ mod tests {
 
     #[test]
     fn an_exit_code_decides_alone() {
-        let judge =
-            |code| Protocol::ExitCode.judge("a", Ended::Code(code), &log("x", "no disk\n\n"));
-        assert_eq!(judge(0), Judgement::passed());
-        assert_eq!(judge(3).cause, Some(Cause::Exit));
-        assert_eq!(failure(&judge(3)), ("it ended with exit code 3: no disk", None));
-        let silent = Protocol::ExitCode.judge("a", Ended::Code(1), &[]);
+        let judged =
+            |code| judge(Protocol::ExitCode, "a", Ended::Code(code), &log("x", "no disk\n\n"));
+        assert_eq!(judged(0), Judgement::passed());
+        assert_eq!(judged(3).cause, Some(Cause::Exit));
+        assert_eq!(failure(&judged(3)), ("it ended with exit code 3: no disk", None));
+        let silent = judge(Protocol::ExitCode, "a", Ended::Code(1), &[]);
         assert_eq!(failure(&silent).0, "it ended with exit code 1");
-        let trapped = Protocol::ExitCode.judge("a", Ended::Trapped(None), &[]);
+        let trapped = judge(Protocol::ExitCode, "a", Ended::Trapped(None), &[]);
         assert_eq!(trapped.cause, Some(Cause::Trap));
         assert_eq!(Protocol::ExitCode.tests("shop", "").unwrap()[0].name, "shop");
     }
@@ -189,12 +234,12 @@ mod tests {
         let points = "1..1\nnot ok 1 - sells\n";
         for version in ["TAP version 14\n", "TAP version 13\n", "", "# connecting\n"] {
             let failed = log(&format!("{version}{points}"), "");
-            let judgement = Protocol::ExitCode.judge("a", Ended::Code(0), &failed);
+            let judgement = judge(Protocol::ExitCode, "a", Ended::Code(0), &failed);
             assert_eq!(judgement.sub_results.len(), 1);
             assert_eq!(judgement.cause, Some(Cause::Assertion));
         }
         for other in ["not ok 1 - sells\n", "1..1\n", "1..1\nokay\n"] {
-            let judgement = Protocol::ExitCode.judge("a", Ended::Code(0), &log(other, ""));
+            let judgement = judge(Protocol::ExitCode, "a", Ended::Code(0), &log(other, ""));
             assert_eq!(judgement, Judgement::passed(), "{other}");
         }
     }

@@ -98,10 +98,14 @@ pub(super) async fn execute(job: Job, sink: &impl Sink) -> End {
         sandbox: job.sandbox,
         hub: job.hub,
         teardown_timeout: job.teardown_timeout,
+        halt: job.cancel.child_token(),
         cancel: job.cancel,
         stop: job.stop,
         sink,
     };
+    if execution.state().run.has_failed_enough() {
+        execution.halt.cancel();
+    }
     execution.execute().await
 }
 
@@ -126,6 +130,8 @@ struct Execution<'a, S> {
     hub: Option<Arc<Hub>>,
     teardown_timeout: Duration,
     cancel: CancellationToken,
+    /// Ends what is under way but teardown: the run was cancelled, or has had its failures.
+    halt: CancellationToken,
     stop: CancellationToken,
     sink: &'a S,
 }
@@ -142,6 +148,8 @@ impl<S: Sink> Execution<'_, S> {
             self.run_tests().await;
         }
         self.finish_the_rest(&go).await;
+        // What teardown takes does not count.
+        let is_late = self.is_late();
         if self.stop.is_cancelled() && !self.all_finished() {
             return End::Stopped;
         }
@@ -149,7 +157,7 @@ impl<S: Sink> Execution<'_, S> {
         if self.stop.is_cancelled() && self.teardown_is_due() {
             return End::Stopped;
         }
-        self.finish().await
+        self.finish(is_late).await
     }
 
     /// Records what an earlier process had begun and did not end.
@@ -183,7 +191,7 @@ impl<S: Sink> Execution<'_, S> {
             }
             let timeout = Duration::from_millis(self.limits.timeout_ms);
             let number = round.attempts + 1;
-            self.attempt(Stage::Setup, 1, number, timeout, Some(self.deadline), &self.cancel).await;
+            self.attempt(Stage::Setup, 1, number, timeout, Some(self.deadline), &self.halt).await;
         }
     }
 
@@ -244,7 +252,7 @@ impl<S: Sink> Execution<'_, S> {
             }
             let number = so_far.attempts + 1;
             let timeout = Duration::from_millis(test.timeout_ms.unwrap_or(self.limits.timeout_ms));
-            self.attempt(stage.clone(), round, number, timeout, Some(self.deadline), &self.cancel)
+            self.attempt(stage.clone(), round, number, timeout, Some(self.deadline), &self.halt)
                 .await;
         }
         // A verdict that was reached before the end still holds.
@@ -256,8 +264,11 @@ impl<S: Sink> Execution<'_, S> {
                 || self.is_late())
         {
             let (verdict, why) = test.verdict(status);
-            let has_reason = status != TestStatus::Failed && status != TestStatus::Passed;
-            let reason = why.or(message.filter(|_| has_reason));
+            let reason = why.or(match status {
+                TestStatus::Failed | TestStatus::Passed => None,
+                TestStatus::Cancelled => message.or_else(|| Some(self.why_cancelled())),
+                _ => message,
+            });
             self.finish_test(test.name, round, verdict, reason).await;
         }
     }
@@ -299,7 +310,7 @@ impl<S: Sink> Execution<'_, S> {
         let until = (Instant::now() + Duration::from_millis(wait)).min(self.deadline);
         tokio::select! {
             () = tokio::time::sleep_until(until.into()) => {}
-            () = self.cancel.cancelled() => {}
+            () = self.halt.cancelled() => {}
             () = self.stop.cancelled() => {}
         }
         let waited = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -310,7 +321,7 @@ impl<S: Sink> Execution<'_, S> {
     /// Gives a verdict to every test that has none in the round that was due, if the run goes on without them.
     async fn finish_the_rest(&self, go: &Go) {
         let run_on = match go {
-            Go::On | Go::Cancelled => self.cancel.is_cancelled() || self.is_late(),
+            Go::On | Go::Cancelled => self.halt.is_cancelled() || self.is_late(),
             _ => true,
         };
         if !run_on {
@@ -338,15 +349,21 @@ impl<S: Sink> Execution<'_, S> {
                 self.tell(EventKind::AttemptFinished { stage, attempt: Box::new(attempt) }).await;
                 return self.finish_test(test.name, round, TestStatus::Failed, None).await;
             }
-            (None, Go::On | Go::Cancelled) if self.cancel.is_cancelled() => {
-                (TestStatus::Cancelled, "the run was cancelled".to_owned())
-            }
-            (None, Go::On | Go::Cancelled) => {
-                let after = self.state().run.spec.timeout_ms;
-                (TestStatus::Cancelled, format!("the run reached its deadline of {after} ms"))
-            }
+            (None, Go::On | Go::Cancelled) => (TestStatus::Cancelled, self.why_cancelled()),
         };
         self.finish_test(test.name, round, status, Some(reason)).await;
+    }
+
+    /// Why what has not ended does not go on.
+    fn why_cancelled(&self) -> String {
+        let run = &self.state().run;
+        if self.cancel.is_cancelled() {
+            "the run was cancelled".into()
+        } else if run.has_failed_enough() {
+            stopped_by_failures(run)
+        } else {
+            deadline_reached(run)
+        }
     }
 
     async fn finish_test(
@@ -375,16 +392,16 @@ impl<S: Sink> Execution<'_, S> {
         }
     }
 
-    async fn finish(&self) -> End {
+    async fn finish(&self, is_late: bool) -> End {
         let (status, message, counts) = {
             let mut state = self.state();
             state.run.cancel_requested |= self.cancel.is_cancelled();
             let status = state.run.verdict();
-            let late = self.is_late() && status == RunStatus::Failed;
-            let after = state.run.spec.timeout_ms;
             let counts = state.run.counts();
-            let message = if late {
-                Some(format!("the run reached its deadline of {after} ms"))
+            let message = if state.run.was_cut_by_failures() {
+                Some(stopped_by_failures(&state.run))
+            } else if is_late && status == RunStatus::Failed {
+                Some(deadline_reached(&state.run))
             } else if state.run.failed_for_flakiness() {
                 let flaky = counts.flaky;
                 Some(format!("{flaky} flaky: passed only when tried again, and on_flaky is fail"))
@@ -497,6 +514,9 @@ impl<S: Sink> Execution<'_, S> {
         let seq = state.run.last_seq + 1;
         let run_id = state.run.spec.id;
         state.run.apply(&RunEvent { run_id, seq, at: jiff::Timestamp::now(), kind });
+        if state.run.has_failed_enough() {
+            self.halt.cancel();
+        }
     }
 
     fn has_tests(&self) -> bool {
@@ -509,7 +529,7 @@ impl<S: Sink> Execution<'_, S> {
 
     /// Whether no further attempt may start.
     fn must_end(&self) -> bool {
-        self.cancel.is_cancelled() || self.stop.is_cancelled() || self.is_late()
+        self.halt.is_cancelled() || self.stop.is_cancelled() || self.is_late()
     }
 
     fn is_late(&self) -> bool {
@@ -533,6 +553,19 @@ enum Go {
     PlatformError(String),
     /// The run was cancelled, stopped or too late before setup ended.
     Cancelled,
+}
+
+fn deadline_reached(run: &Run) -> String {
+    format!("the run reached its deadline of {} ms", run.spec.timeout_ms)
+}
+
+fn stopped_by_failures(run: &Run) -> String {
+    match run.spec.request.max_failures {
+        Some(most) if most > 1 => {
+            format!("the run was stopped at its failure number {most} (max_failures)")
+        }
+        _ => "the run was stopped at its first failure (max_failures)".into(),
+    }
 }
 
 /// An attempt that did not run, or of which nothing is known.

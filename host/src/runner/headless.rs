@@ -59,6 +59,12 @@ pub enum HeadlessError {
     /// It did not say well what it is.
     #[error(transparent)]
     Describe(#[from] DescribeError),
+    /// It is a suite, and was to be given arguments, which only a test program has.
+    #[error(
+        "give the suite arguments: it is no test program and has none; leave `args` out, and give it \
+         parameters or configuration"
+    )]
+    NoArguments,
     /// There is something wrong with the files that it brings along.
     #[error(transparent)]
     Fixtures(#[from] FixturesError),
@@ -91,6 +97,9 @@ pub async fn headless(order: HeadlessOrder) -> Result<Run, HeadlessError> {
     let loaded = compiler.load(inspection.digest, metered, order.component.read()).await?;
     steps.send_replace(Step::Describe);
     let described = sandbox.describe(&loaded, &order.introduction, language.as_deref()).await?;
+    if described.program.is_none() && !order.policy.args.is_empty() {
+        return Err(HeadlessError::NoArguments);
+    }
     // Who listens hears that this was the last step, before the first event.
     drop((steps, compiler));
     let namespace = order.introduction.namespace.or(described.namespace);

@@ -268,6 +268,16 @@ impl Runner {
         self.accept(suite, request, key, None).await
     }
 
+    /// Fails if there can be no such run, whatever tests the suite has: before anything is kept that asks for
+    /// it later. Without a suite, of any.
+    pub fn check(&self, suite: Option<&SuiteId>, request: &RunRequest) -> Result<(), SubmitError> {
+        let Shared { storage, settings, limits, .. } = &*self.shared;
+        let policy = suite.map(|suite| storage.policy(suite)).transpose()?.flatten();
+        let limits = limits.patched(&policy.unwrap_or_default().limits);
+        let checked = request.check(suite, &settings.bounds, &limits);
+        Ok(checked.inspect_err(|error| self.count_refusal(error))?)
+    }
+
     /// The run that an earlier request with this key made.
     fn made_earlier(&self, key: Option<&IdempotencyKey>) -> Result<Option<RunId>, StorageError> {
         let earlier = key.map(|key| self.shared.storage.earlier_answer(key)).transpose()?.flatten();

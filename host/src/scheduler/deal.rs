@@ -88,7 +88,7 @@ impl Scheduler {
             }
             let lag = now.duration_since(due::fires(&state.schedule, at));
             self.0.metrics.schedule_lag(Duration::try_from(lag).unwrap_or_default());
-            if let Some(row) = self.instead(state, at, now).await {
+            if let Some(row) = self.instead(state, at, outcome, now).await {
                 rows.push(row);
             } else {
                 let reason = (outcome == DueOutcome::CaughtUp).then(|| format!("{lag:#} late"));
@@ -120,13 +120,24 @@ impl Scheduler {
     }
 
     /// What becomes of a time that starts no run, because of those that are not over.
-    async fn instead(&self, state: &mut State, at: Timestamp, now: Timestamp) -> Option<DueRow> {
+    async fn instead(
+        &self,
+        state: &mut State,
+        at: Timestamp,
+        outcome: DueOutcome,
+        now: Timestamp,
+    ) -> Option<DueRow> {
         let schedule = &mut state.schedule;
         let other = *schedule.under_way.first()?;
         let row = |outcome, reason| {
             Some(DueRow { due_at: at, at: now, outcome, run: None, reason: Some(reason) })
         };
-        match schedule.spec.overlap {
+        let overlap = match schedule.spec.overlap {
+            // Times that are made up for came one after the other, and so do their runs.
+            Overlap::Skip if outcome == DueOutcome::CaughtUp => Overlap::Queue,
+            overlap => overlap,
+        };
+        match overlap {
             Overlap::Allow => None,
             Overlap::Skip => row(DueOutcome::Skipped, format!("run {other} is not over")),
             Overlap::Queue if schedule.waiting.len() < self.0.settings.waiting => {

@@ -126,6 +126,8 @@ pub struct Reading {
 
 /// What schedules need of runs.
 pub trait Runs: Send + Sync + 'static {
+    /// See [`Runner::check`].
+    fn check(&self, suite: &SuiteId, request: &RunRequest) -> Result<(), SubmitError>;
     /// See [`Runner::submit_due`].
     fn submit(
         &self,
@@ -141,6 +143,10 @@ pub trait Runs: Send + Sync + 'static {
 }
 
 impl Runs for Runner {
+    fn check(&self, suite: &SuiteId, request: &RunRequest) -> Result<(), SubmitError> {
+        Runner::check(self, Some(suite), request)
+    }
+
     fn submit(
         &self,
         suite: SuiteId,
@@ -304,6 +310,18 @@ impl Scheduler {
         key: Option<IdempotencyKey>,
         now: Timestamp,
     ) -> Result<(Reading, bool), ScheduleError> {
+        self.make(name, spec, paused, key, now, false).await
+    }
+
+    async fn make(
+        &self,
+        name: Name,
+        spec: ScheduleSpec,
+        paused: bool,
+        key: Option<IdempotencyKey>,
+        now: Timestamp,
+        declared: bool,
+    ) -> Result<(Reading, bool), ScheduleError> {
         let rule = self.check(&spec, now)?;
         if let Some(key) = &key
             && let Some(EarlierAnswer::Schedule { schedule }) =
@@ -320,6 +338,11 @@ impl Scheduler {
                 false => Err(ScheduleError::Taken(name)),
             };
         }
+        // A file may well declare one whose time is over.
+        if spec.ends.leave_nothing(now) && !declared {
+            let told = "ends: it would be over before its first time; leave `ends` out, or let it be later";
+            return Err(ScheduleError::Value(told.into()));
+        }
         let most = self.0.settings.most;
         if self.0.plan().entries.len() >= most {
             self.0.metrics.server_limit_hit("scheduler.most");
@@ -330,7 +353,7 @@ impl Scheduler {
             spec,
             created_at: now,
             changed_at: now,
-            declared: false,
+            declared,
             paused: paused.then_some(Paused { since: now, by: None, reason: None }),
             dealt_with: now,
             runs: 0,
@@ -346,35 +369,47 @@ impl Scheduler {
     }
 
     /// Takes up the schedules that the configuration declares, each with whether it is paused, and forgets
-    /// those that it declares no more.
+    /// those that it declares no more. An error says with which schedule it stopped.
     pub async fn declare(
         &self,
         declared: Vec<(Name, ScheduleSpec, bool)>,
         now: Timestamp,
-    ) -> Result<(), ScheduleError> {
+    ) -> Result<(), (Name, ScheduleError)> {
         let names: BTreeSet<_> = declared.iter().map(|(name, ..)| name.clone()).collect();
         let known: Vec<_> = self.0.plan().entries.values().cloned().collect();
         for entry in known {
             let mut state = entry.state.lock().await;
             if state.schedule.declared && !names.contains(&entry.name) {
-                self.forget(&mut state).await?;
+                let forgotten = self.forget(&mut state).await;
+                forgotten.map_err(|error| (entry.name.clone(), error))?;
             }
         }
         for (name, spec, paused) in declared {
-            if let Err(ScheduleError::NoSchedule(_)) = self.entry(&name) {
-                self.create(name.clone(), spec.clone(), paused, None, now).await?;
-            }
-            let rule = self.check(&spec, now)?;
-            let by = || Some("the configuration".to_owned());
-            let paused = paused.then(|| Paused { since: now, by: by(), reason: None });
-            self.alter(&name, now, true, move |state| {
-                state.respecify(spec, rule, now);
-                state.schedule.declared = true;
-                state.pause(paused, now);
-            })
-            .await?;
+            let taken_up = self.declare_one(&name, spec, paused, now).await;
+            taken_up.map_err(|error| (name, error))?;
         }
         Ok(())
+    }
+
+    async fn declare_one(
+        &self,
+        name: &Name,
+        spec: ScheduleSpec,
+        paused: bool,
+        now: Timestamp,
+    ) -> Result<(), ScheduleError> {
+        if let Err(ScheduleError::NoSchedule(_)) = self.entry(name) {
+            self.make(name.clone(), spec.clone(), paused, None, now, true).await?;
+        }
+        let rule = self.check(&spec, now)?;
+        let by = || Some("the configuration".to_owned());
+        let paused = paused.then(|| Paused { since: now, by: by(), reason: None });
+        let altered = self.alter(name, now, true, move |state| {
+            state.respecify(spec, rule, now);
+            state.schedule.declared = true;
+            state.pause(paused, now);
+        });
+        altered.await.map(drop)
     }
 
     /// Gives a schedule another specification. Times before `now` are dealt with.
@@ -488,6 +523,7 @@ impl Scheduler {
                 ),
             );
         }
+        self.0.runs.check(&spec.suite, &spec.request)?;
         Ok(Rule::new(&spec.cron, &spec.timezone, now)?)
     }
 
@@ -580,7 +616,11 @@ impl Scheduler {
             None => self.0.storage.newest_version(suite),
         };
         match (found, version) {
-            (Ok(Some(_)), _) => None,
+            (Ok(Some(_)), _) => {
+                // Bounds may have become smaller since it was made.
+                let checked = self.0.runs.check(suite, &schedule.spec.request);
+                checked.err().map(|error| error.to_string())
+            }
             (Ok(None), Some(digest)) => Some(format!("the suite {suite} has no version {digest}")),
             (Ok(None), None) => {
                 Some(format!("there is no suite {suite}: upload it, or change the schedule"))

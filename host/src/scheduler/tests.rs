@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::model::{CatchUp, CatchUpMode, Counts, Ends, EventKind, Overlap, RunStatus, samples};
+use crate::model::{
+    CatchUp, CatchUpMode, Counts, Ends, EventKind, Limits, Overlap, RunBounds, RunStatus, samples,
+};
 use crate::storage::{Page, StorageSettings};
 
 /// Runs that are stored and never executed.
@@ -26,6 +28,10 @@ impl Fake {
 }
 
 impl Runs for Fake {
+    fn check(&self, suite: &SuiteId, request: &RunRequest) -> Result<(), SubmitError> {
+        Ok(request.check(Some(suite), &RunBounds::default(), &Limits::default())?)
+    }
+
     fn submit(
         &self,
         suite: SuiteId,
@@ -177,6 +183,44 @@ async fn each_time_starts_one_run() {
 }
 
 #[tokio::test]
+async fn what_could_never_run_is_refused() {
+    let stage = stage(every("1h")).await;
+    let create = async |spec: ScheduleSpec| {
+        let (name, at) = ("other".parse().unwrap(), after(1));
+        stage.scheduler.create(name, spec, false, None, at).await.map_err(|error| error.to_string())
+    };
+    let asked = |request: RunRequest| ScheduleSpec { request, ..every("1h") };
+    let nothing = RunRequest::default;
+    for (spec, told) in [
+        (asked(RunRequest { filter: Some("(".into()), ..nothing() }), "unclosed group"),
+        (asked(RunRequest { max_attempts: Some(0), ..nothing() }), "max_attempts is 0"),
+        (asked(RunRequest { timeout_ms: Some(u64::MAX), ..nothing() }), "timeout_ms"),
+        (asked(RunRequest { repeat: Some(100_001), ..nothing() }), "repeat is 100001"),
+        (asked(RunRequest { supersede: true, ..nothing() }), "supersede"),
+        (asked(RunRequest { needs_within_ms: Some(1), ..nothing() }), "needs"),
+        (every_ending(Ends { after_runs: Some(0), ..Ends::default() }), "ends"),
+        (every_ending(Ends { at: Some(after(1)), ..Ends::default() }), "ends"),
+    ] {
+        let refused = create(spec).await.unwrap_err();
+        assert!(refused.contains(told) && !refused.contains('\n'), "{refused}");
+    }
+    let change = asked(RunRequest { parallelism: Some(0), ..nothing() });
+    let refused = stage.scheduler.change(&name(), change, false, after(1)).await.unwrap_err();
+    assert!(refused.to_string().contains("parallelism is 0"), "{refused}");
+    // A file may declare one that is over, and says which one is wrong.
+    let over = every_ending(Ends { at: Some(after(1)), ..Ends::default() });
+    stage.scheduler.declare(vec![("b".parse().unwrap(), over, false)], after(2)).await.unwrap();
+    let wrong = asked(RunRequest { filter: Some("(".into()), ..nothing() });
+    let declared = vec![("c".parse().unwrap(), wrong, false)];
+    let (name, error) = stage.scheduler.declare(declared, after(2)).await.unwrap_err();
+    assert!(name.as_str() == "c" && error.to_string().contains("filter"), "{name}: {error}");
+}
+
+fn every_ending(ends: Ends) -> ScheduleSpec {
+    ScheduleSpec { ends, ..every("1h") }
+}
+
+#[tokio::test]
 async fn a_clock_that_is_set_back_repeats_nothing() {
     let stage = stage(every("1h")).await;
     stage.scheduler.tick(after(3600)).await;
@@ -316,6 +360,16 @@ async fn what_passed_while_nobody_was_there_is_caught_up_with() {
         stage.scheduler.tick(after(240)).await;
         assert_eq!(stage.rows().last(), Some(&(240, Started)), "{mode:?}");
     }
+    // One after the other, where runs of its are not to overlap.
+    let spec = ScheduleSpec { overlap: Overlap::Skip, ..every("60s") };
+    let all = stage(ScheduleSpec { catch_up: catch_up(CatchUpMode::All), ..spec }).await;
+    let all = all.reopened(after(200)).await;
+    all.scheduler.tick(after(200)).await;
+    assert_eq!(all.rows(), [(60, Missed), (120, CaughtUp), (180, Waiting)]);
+    end(&all.fake, all.runs()[0], RunStatus::Passed).await;
+    let entry = all.scheduler.entry(&name()).unwrap();
+    all.scheduler.after_a_run(&entry, after(210)).await;
+    assert_eq!(all.rows(), [(60, Missed), (120, CaughtUp), (180, Started)]);
     // Too long ago to be made up for.
     let stage = stage(ScheduleSpec { catch_up: catch_up(CatchUpMode::All), ..every("2h") }).await;
     let stage = stage.reopened(after(3 * 3600 + 1)).await;

@@ -190,6 +190,12 @@ impl Batch {
             EarlierAnswer::Trigger { trigger } => {
                 shared.database.get_raw(&keys::trigger(trigger))?.is_none()
             }
+            EarlierAnswer::Plugin { plugin, .. } => {
+                shared.database.get_raw(&keys::plugin(plugin))?.is_none()
+            }
+            EarlierAnswer::Delivery { plugin, number } => {
+                shared.database.get_raw(&keys::plugin_delivery(plugin, *number))?.is_none()
+            }
             EarlierAnswer::Event { run, .. } => {
                 !self.has(*run) && shared.database.get_raw(&keys::run(*run))?.is_none()
             }

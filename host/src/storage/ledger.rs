@@ -238,9 +238,7 @@ impl Ledger {
                     _,
                 ) => self.shared.components.put(&fixtures.digest, archive)?,
                 Message::Change(
-                    Change::Plugin(PluginChange::Put {
-                        plugin, component: Some(component), ..
-                    }),
+                    Change::Plugin(PluginChange::Put { plugin, component: Some(component), .. }, _),
                     _,
                 ) => self.shared.components.put(&plugin.digest, component)?,
                 Message::Change(Change::Restore { restored, .. }, _) => {
@@ -343,7 +341,13 @@ impl Ledger {
                 batch.loose.extend(files.into_iter().map(|file| (file, freed.clone())));
                 Ok(true)
             }
-            Change::Plugin(change) => plugins::stage(&self.shared, batch, change),
+            Change::Plugin(change, made) => {
+                if let Some((key, made)) = made {
+                    batch.check_key(&self.shared, &key)?;
+                    batch.remember(&key, made);
+                }
+                plugins::stage(&self.shared, batch, change)
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use super::retention::{Freed, Leaving};
 use super::schedules::Dealt;
 use super::transfer::Restored;
 use super::triggers::Called;
-use super::{IdempotencyKey, StorageError, keys, record, runs};
+use super::{IdempotencyKey, Made, StorageError, keys, record, runs};
 use crate::model::{
     AttemptDetail, Digest, EventKind, Fixtures, Gated, Mark, Name, Pin, Plugin, Policy, RunEvent,
     RunId, SuiteId, SuiteVersion,
@@ -104,7 +104,7 @@ pub(super) enum Change {
     Pin { run: RunId, pin: Option<Pin> },
     Forget { parts: Vec<Leaving>, freed: Arc<Freed> },
     Sweep { files: Vec<Digest>, freed: Arc<Freed> },
-    Plugin(PluginChange),
+    Plugin(PluginChange, Option<Made>),
 }
 
 /// A change of a plugin, or of what it is told.
@@ -230,7 +230,7 @@ impl Change {
             Self::DeleteTrigger { trigger } => Subject::Trigger(trigger.clone()),
             Self::Pin { run, .. } => Subject::Run(*run),
             Self::Forget { .. } | Self::Sweep { .. } => Subject::Leaving,
-            Self::Plugin(change) => match change {
+            Self::Plugin(change, _) => match change {
                 PluginChange::Put { plugin, .. } => Subject::Plugin(plugin.name.clone()),
                 PluginChange::Delete { name } => Subject::Plugin(name.clone()),
                 PluginChange::Settled(settled, _) => {
@@ -264,8 +264,9 @@ impl Message {
         match self {
             Self::Append(append, _) => append.is_urgent(),
             // Plugins wait, and no run for them.
-            Self::Change(Change::Plugin(change), _) => {
-                !matches!(change, PluginChange::Routed(..) | PluginChange::Settled(..))
+            Self::Change(Change::Plugin(change, made), _) => {
+                let waits = matches!(change, PluginChange::Routed(..) | PluginChange::Settled(..));
+                !waits || made.is_some()
             }
             Self::Change(..) | Self::Close => true,
         }
@@ -290,7 +291,7 @@ impl Message {
             Self::Change(Change::PutFixtures { fixtures, .. }, _) => {
                 fixtures.as_ref().map_or(0, |(_, archive)| archive.len())
             }
-            Self::Change(Change::Plugin(change), _) => change.bytes(),
+            Self::Change(Change::Plugin(change, _), _) => change.bytes(),
             Self::Change(_, _) | Self::Close => 0,
         }
     }

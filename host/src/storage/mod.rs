@@ -175,7 +175,24 @@ pub enum EarlierAnswer {
         /// Its name.
         trigger: Name,
     },
+    /// A plugin.
+    Plugin {
+        /// Its name.
+        plugin: Name,
+        /// Whether there was none of that name.
+        new: bool,
+    },
+    /// Something that a plugin is told.
+    Delivery {
+        /// The plugin.
+        plugin: Name,
+        /// The delivery.
+        number: u64,
+    },
 }
+
+/// What a request with a key makes.
+pub type Made = (IdempotencyKey, EarlierAnswer);
 
 /// What is taken of the disk, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -591,7 +608,9 @@ impl Storage {
             }
             EarlierAnswer::Version { .. }
             | EarlierAnswer::Schedule { .. }
-            | EarlierAnswer::Trigger { .. } => false,
+            | EarlierAnswer::Trigger { .. }
+            | EarlierAnswer::Plugin { .. }
+            | EarlierAnswer::Delivery { .. } => false,
         };
         Ok(if pending { None } else { Some(answer) })
     }

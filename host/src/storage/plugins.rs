@@ -14,10 +14,10 @@ use tokio::sync::Notify;
 use super::batch::Batch;
 use super::durable::Database;
 use super::message::{Change, PluginChange};
-use super::{Page, Paged, Shared, Storage, StorageError, cursor, keys, record, values};
+use super::{Made, Page, Paged, Shared, Storage, StorageError, cursor, keys, record, values};
 use crate::model::{
     Annotation, Delivery, DeliveryStatus, DueOutcome, DueRow, EventKind, Gated, Kept, Name,
-    NoticeKind, NoticeTrouble, Plugin, RunEvent, RunId, Stage, SuiteId,
+    NoticeKind, NoticeTrouble, Plugin, RunEvent, RunId, Schedule, Stage, SuiteId,
 };
 
 /// Something that plugins may have to hear of.
@@ -35,6 +35,12 @@ pub enum JournalEntry {
     Missed {
         /// The schedule.
         schedule: Name,
+        /// The suite that it runs; none in entries of an earlier version.
+        #[serde(default)]
+        suite: Option<SuiteId>,
+        /// What it tests.
+        #[serde(default)]
+        reference: Option<String>,
         /// The time.
         due_at: Timestamp,
         /// Why.
@@ -147,15 +153,21 @@ impl Journal {
     pub(super) fn note_due(
         &self,
         writes: &mut sled::Batch,
-        schedule: &Name,
+        schedule: &Schedule,
         row: &DueRow,
     ) -> Result<(), StorageError> {
         let missed = matches!(row.outcome, DueOutcome::Missed | DueOutcome::Failed);
         if !missed || self.wanted.load(Ordering::Acquire) & bit(NoticeKind::ScheduleMissed) == 0 {
             return Ok(());
         }
-        let (schedule, reason) = (schedule.clone(), row.reason.clone());
-        self.add(writes, &JournalEntry::Missed { schedule, due_at: row.due_at, reason })
+        let entry = JournalEntry::Missed {
+            schedule: schedule.name.clone(),
+            suite: Some(schedule.spec.suite.clone()),
+            reference: schedule.spec.request.reference.clone(),
+            due_at: row.due_at,
+            reason: row.reason.clone(),
+        };
+        self.add(writes, &entry)
     }
 
     fn add(&self, writes: &mut sled::Batch, entry: &JournalEntry) -> Result<(), StorageError> {
@@ -226,42 +238,44 @@ impl Storage {
         plugin(&self.shared().database, name)
     }
 
-    /// Stores a plugin, with its component if that is new. Durable when it returns.
+    /// Stores a plugin, with its component if that is new, and for which key. Durable when it returns.
     pub async fn put_plugin(
         &self,
         plugin: Plugin,
         component: Option<Bytes>,
+        made: Option<Made>,
     ) -> Result<(), StorageError> {
         let plugin = Box::new(plugin);
         let put = PluginChange::Put { plugin, component, broke: None };
-        self.change(Change::Plugin(put)).await.map(drop)
+        self.change(Change::Plugin(put, made)).await.map(drop)
     }
 
     /// Stores a plugin that is disabled because it failed again and again, and that others are to hear so.
     pub async fn disable_plugin(&self, plugin: Plugin, reason: String) -> Result<(), StorageError> {
         let plugin = Box::new(plugin);
         let put = PluginChange::Put { plugin, component: None, broke: Some(reason) };
-        self.change(Change::Plugin(put)).await.map(drop)
+        self.change(Change::Plugin(put, None)).await.map(drop)
     }
 
     /// Forgets a plugin with all that it kept and was told; what it said of runs stays. False if there was
     /// none.
     pub async fn delete_plugin(&self, name: &Name) -> Result<bool, StorageError> {
-        self.change(Change::Plugin(PluginChange::Delete { name: name.clone() })).await
+        self.change(Change::Plugin(PluginChange::Delete { name: name.clone() }, None)).await
     }
 
-    /// Stores what follows from the journal.
-    pub async fn route(&self, routed: Routed) -> Result<(), StorageError> {
+    /// Stores what follows from the journal, or what a plugin is told for a key.
+    pub async fn route(&self, routed: Routed, made: Option<Made>) -> Result<(), StorageError> {
         // Here, and not in the committing thread, for which runs wait.
         let records = routed.deliveries.iter().map(record::encode).collect::<Result<_, _>>()?;
         let change = PluginChange::Routed(Box::new(routed), records);
-        self.change(Change::Plugin(change)).await.map(drop)
+        self.change(Change::Plugin(change, made)).await.map(drop)
     }
 
-    /// Stores what became of a delivery. False if it is not there any more.
-    pub async fn settle(&self, settled: Settled) -> Result<bool, StorageError> {
+    /// Stores what became of a delivery, or that it is to be told again for a key. False if it is not there any
+    /// more.
+    pub async fn settle(&self, settled: Settled, made: Option<Made>) -> Result<bool, StorageError> {
         let record = record::encode(&settled.delivery)?;
-        self.change(Change::Plugin(PluginChange::Settled(Box::new(settled), record))).await
+        self.change(Change::Plugin(PluginChange::Settled(Box::new(settled), record), made)).await
     }
 
     /// The deliveries of a plugin that wait, in order: their numbers and the suites that they are about.
@@ -335,7 +349,7 @@ impl Storage {
     /// Stores what the gates said to a run.
     pub async fn put_gated(&self, run: RunId, gated: Gated) -> Result<(), StorageError> {
         let gated = Box::new(gated);
-        self.change(Change::Plugin(PluginChange::Gated { run, gated })).await.map(drop)
+        self.change(Change::Plugin(PluginChange::Gated { run, gated }, None)).await.map(drop)
     }
 
     /// What the gates said to a run; none if none was asked.

@@ -94,7 +94,7 @@ pub(super) fn stage(shared: &Shared, batch: &mut Batch, dealt: Dealt) -> Result<
             None => schedule.rows += 1,
         }
         values::put(&mut batch.writes, &key, &record::encode(row)?);
-        shared.journal.note_due(&mut batch.writes, &schedule.name, row)?;
+        shared.journal.note_due(&mut batch.writes, &schedule, row)?;
     }
     let most = shared.settings.schedule_rows;
     if schedule.rows > most {

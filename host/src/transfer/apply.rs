@@ -192,7 +192,7 @@ impl Apply<'_> {
         plugin.standing = Standing::Disabled { reason, stays: true };
         let component = self.content(&plugin.digest, false)?;
         self.missing(format!("plugin {}", plugin.name), secrets);
-        self.storage.put_plugin(plugin, Some(component)).await?;
+        self.storage.put_plugin(plugin, Some(component), None).await?;
         self.applied.plugins += 1;
         Ok(())
     }

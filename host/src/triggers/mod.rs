@@ -66,6 +66,9 @@ pub enum TriggerError {
     /// A value cannot be.
     #[error("{0}")]
     Value(String),
+    /// There can be no such run.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
     /// It could not be stored.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -144,6 +147,8 @@ pub struct Reading {
 
 /// What triggers need of runs.
 pub trait Runs: Send + Sync + 'static {
+    /// See [`Runner::check`].
+    fn check(&self, suite: Option<&SuiteId>, request: &RunRequest) -> Result<(), SubmitError>;
     /// See [`Runner::submit_called`].
     fn submit(
         &self,
@@ -154,6 +159,10 @@ pub trait Runs: Send + Sync + 'static {
 }
 
 impl Runs for Runner {
+    fn check(&self, suite: Option<&SuiteId>, request: &RunRequest) -> Result<(), SubmitError> {
+        Runner::check(self, suite, request)
+    }
+
     fn submit(
         &self,
         suite: SuiteId,
@@ -273,28 +282,40 @@ impl Triggers {
         Ok((reading, true))
     }
 
-    /// Takes up the triggers that the configuration declares, and forgets those that it declares no more.
+    /// Takes up the triggers that the configuration declares, and forgets those that it declares no more. An
+    /// error says with which trigger it stopped.
     pub async fn declare(
         &self,
         declared: Vec<(Name, TriggerSpec)>,
         now: Timestamp,
-    ) -> Result<(), TriggerError> {
+    ) -> Result<(), (Name, TriggerError)> {
         let names: BTreeSet<_> = declared.iter().map(|(name, _)| name.clone()).collect();
         let known: Vec<_> = self.entries().values().cloned().collect();
         for entry in known {
             let mut state = entry.state.lock().await;
             if state.trigger.declared && !names.contains(&entry.name) {
-                self.forget(&mut state).await?;
+                let forgotten = self.forget(&mut state).await;
+                forgotten.map_err(|error| (entry.name.clone(), error))?;
             }
         }
         for (name, spec) in declared {
-            if let Err(TriggerError::NoTrigger(_)) = self.entry(&name) {
-                self.create(name.clone(), spec.clone(), None, now).await?;
-            }
-            self.check(&spec)?;
-            self.alter(&name, spec, now, true).await?;
+            let taken_up = self.declare_one(&name, spec, now).await;
+            taken_up.map_err(|error| (name, error))?;
         }
         Ok(())
+    }
+
+    async fn declare_one(
+        &self,
+        name: &Name,
+        spec: TriggerSpec,
+        now: Timestamp,
+    ) -> Result<(), TriggerError> {
+        if let Err(TriggerError::NoTrigger(_)) = self.entry(name) {
+            self.create(name.clone(), spec.clone(), None, now).await?;
+        }
+        self.check(&spec)?;
+        self.alter(name, spec, now, true).await.map(drop)
     }
 
     /// Gives a trigger another specification.
@@ -369,7 +390,13 @@ impl Triggers {
         for text in params.chain(&spec.mapping.suite).chain(&spec.mapping.reference) {
             Template::new(text).map_err(|error| value(error.to_string()))?;
         }
-        Ok(())
+        let mut request = spec.request.clone();
+        if spec.mapping.reference.is_some() || matches!(spec.sender, Sender::Github(_)) {
+            // Each call has its own.
+            request.reference = Some("as called".into());
+        }
+        let suite = spec.suite.as_ref().filter(|_| spec.mapping.suite.is_none());
+        Ok(self.0.runs.check(suite, &request)?)
     }
 
     fn entry(&self, name: &Name) -> Result<Arc<Entry>, TriggerError> {

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    CallOutcome, CallRow, EventKind, GithubFilter, Mapping, RunSpec, Secret, samples,
+    CallOutcome, CallRow, EventKind, GithubFilter, Limits, Mapping, RunBounds, RunSpec, Secret,
+    samples,
 };
 use crate::storage::{Page, StorageSettings};
 
@@ -22,6 +23,10 @@ struct Fake {
 }
 
 impl Runs for Fake {
+    fn check(&self, suite: Option<&SuiteId>, request: &RunRequest) -> Result<(), SubmitError> {
+        Ok(request.check(suite, &RunBounds::default(), &Limits::default())?)
+    }
+
     fn submit(
         &self,
         suite: SuiteId,
@@ -359,6 +364,28 @@ async fn only_the_last_rows_and_deliveries_are_kept() {
         stage.deliver(of(11)).await,
         Err(Refusal::Trigger(TriggerError::NoTrigger(_)))
     ));
+}
+
+#[tokio::test]
+async fn what_no_call_could_start_is_refused() {
+    let stage = stage(generic()).await;
+    let wrong = RunRequest { filter: Some("(".into()), ..RunRequest::default() };
+    let superseding = RunRequest { supersede: true, ..RunRequest::default() };
+    for (spec, told) in [
+        (TriggerSpec { request: wrong, ..generic() }, "the filter is not a regular expression"),
+        (TriggerSpec { request: superseding.clone(), ..generic() }, "supersede"),
+    ] {
+        let refused = stage.triggers.change(&name(), spec, after(1)).await.unwrap_err();
+        assert!(refused.to_string().contains(told), "{refused}");
+    }
+    // A call may well say which runs are meant.
+    let mapping = Mapping { reference: Some("{/branch}".into()), ..Mapping::default() };
+    for spec in [
+        TriggerSpec { request: superseding.clone(), mapping, ..generic() },
+        TriggerSpec { request: superseding, ..github() },
+    ] {
+        stage.triggers.change(&name(), spec, after(1)).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ use super::trap::DeadlinePassed;
 use super::{Engines, convert};
 use crate::compile::Symbols;
 use crate::metrics::Metrics;
-use crate::model::{Exchange, Kept, Limits, LogLine, Outcome, Policy, Stage, Value};
+use crate::model::{Exchange, Kept, Limits, LogLine, Outcome, Policy, Protocol, Stage, Value};
 
 /// What to call, and under which terms.
 pub(super) struct Terms {
@@ -47,8 +47,8 @@ pub(super) struct Terms {
     pub(super) not_after: Option<Instant>,
     pub(super) cancel: CancellationToken,
     pub(super) live: Option<mpsc::Sender<LogLine>>,
-    /// What is left out of the lines that `live` gets.
-    pub(super) mark: Option<char>,
+    /// If it is a program: how it is judged.
+    pub(super) protocol: Option<Protocol>,
     /// What it brought along.
     pub(super) fixtures: Option<Arc<FixtureFiles>>,
     /// What it shares a processor's time with; none if it has all that it needs.
@@ -232,10 +232,14 @@ async fn tcp(host: &Host, terms: &Terms, shares: &Shares) -> (TcpCtx, Option<End
 }
 
 fn state(host: &Host, terms: &Terms, shares: &Shares, tcp: TcpCtx) -> State {
-    let Terms { policy, limits, params, values, live, mark, .. } = terms;
+    let Terms { policy, limits, params, values, live, protocol, .. } = terms;
     let Shares { deadline, latest, hits, traffic } = shares;
-    let live = live.clone().map(|lines| Live { lines, mark: *mark });
-    let log = Log::new(limits, policy.clone(), values.clone(), live, hits.clone());
+    let mark = protocol.and_then(Protocol::mark);
+    let live = live.clone().map(|lines| Live { lines, mark });
+    let log_bytes = limits.log_head_bytes.saturating_add(limits.log_tail_bytes);
+    let room = usize::try_from(log_bytes).unwrap_or(usize::MAX);
+    let log = Log::new(limits, policy.clone(), values.clone(), live, hits.clone())
+        .read_by(protocol.map(|protocol| protocol.reader(room)));
     let mut wasi = WasiCtxBuilder::new();
     wasi.stdout(log.stream(Stdio::Stdout)).stderr(log.stream(Stdio::Stderr));
     let fixtures = terms.fixtures.clone();

@@ -22,6 +22,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use super::limits::LimitsHit;
 use super::secrets::Masker;
 use crate::model::{Level, Limit, Limits, LogLine, Policy, Source, Value};
+use crate::program::Reader;
 
 /// What a guest may write to a stream in one call. Also the most that `write-zeroes` makes the host
 /// allocate.
@@ -46,6 +47,8 @@ pub(crate) struct FinishedLog {
     pub(crate) dropped_bytes: u64,
     /// Masks the attempt's other texts.
     pub(crate) masker: Masker,
+    /// What read its lines, if anything did.
+    pub(crate) reader: Option<Reader>,
 }
 
 struct Inner {
@@ -59,6 +62,8 @@ struct Inner {
     bounds: Bounds,
     secrets: Secrets,
     live: Option<Live>,
+    /// Reads each line of stdout, whether it is kept or not.
+    reader: Option<Reader>,
     hits: LimitsHit,
 }
 
@@ -148,8 +153,15 @@ impl Log {
             bounds,
             secrets: Secrets { policy, values, masker: None, late: false },
             live,
+            reader: None,
             hits,
         })))
+    }
+
+    /// The same log, read by `reader` while it is written.
+    pub(crate) fn read_by(self, reader: Option<Reader>) -> Self {
+        self.lock().reader = reader;
+        self
     }
 
     /// The guest's end of one stream.
@@ -280,6 +292,11 @@ impl Inner {
         if let Some(live) = &self.live {
             live.show(&line);
         }
+        if let Some(reader) = &mut self.reader
+            && line.source == Source::Stdout
+        {
+            reader.line(&line.text);
+        }
         self.store(line);
     }
 
@@ -336,7 +353,8 @@ impl Inner {
                 }
             }
         }
-        FinishedLog { lines, dropped_bytes: self.dropped_bytes, masker }
+        let reader = self.reader.take();
+        FinishedLog { lines, dropped_bytes: self.dropped_bytes, masker, reader }
     }
 }
 

@@ -9,8 +9,9 @@ use super::verdict;
 use crate::compile::Loaded;
 use crate::model::{
     Introduction, InvalidDescription, Limit, Limits, Name, Protocol, Source, SuiteDescription,
-    TestCase,
+    TestCase, short,
 };
+use crate::program::last_words;
 
 /// Beside a test's name, what stands on a line of a list.
 const LINE_EXTRA_BYTES: usize = 32;
@@ -92,7 +93,7 @@ impl Asked<'_> {
             // A `TestMain` may find fault with a run without tests, after the list.
             let list = protocol.tests(name, &stdout(&execution)).unwrap_or_default();
             if protocol != Protocol::GoTest || list.is_empty() || !verdict::exited(&execution) {
-                return Err(verdict::of_describe(&mut execution));
+                return Err(refused(protocol, &mut execution));
             }
         }
         let mut tests = listed(protocol, name, &execution)?;
@@ -148,6 +149,25 @@ impl Asked<'_> {
     }
 }
 
+/// What to do about a protocol that is not the program's.
+const OTHERWISE: &str = "leave the protocol out to have it found, or name another";
+
+/// How many bytes of what a program says are told in a sentence of ours.
+const WORDS_BYTES: usize = 300;
+
+/// Why a program did not list its tests, in its own words too.
+fn refused(protocol: Protocol, execution: &mut Execution) -> DescribeError {
+    match verdict::of_describe(execution) {
+        DescribeError::Guest(why) => {
+            let words = last_words(&execution.log.lines).map(|words| short(words, WORDS_BYTES));
+            let words = words.map_or(String::new(), |words| format!(" ({words})"));
+            let told = format!("did not list its tests as {protocol} does: it {why}{words}");
+            DescribeError::Guest(format!("{told}; {OTHERWISE}"))
+        }
+        error => error,
+    }
+}
+
 /// What it wrote to its standard output.
 fn stdout(execution: &Execution) -> String {
     // Behind the host's remark that lines were dropped comes only the end.
@@ -174,7 +194,7 @@ fn listed(
             let most = SuiteDescription::MAX_TEST_NAME_BYTES;
             format!("did not list its tests as {protocol} does in names of at most {most} bytes")
         } else {
-            format!("did not list its tests as {protocol} does")
+            format!("did not list its tests as {protocol} does; {OTHERWISE}")
         };
         return Err(DescribeError::Guest(message));
     };

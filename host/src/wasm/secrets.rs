@@ -3,12 +3,19 @@
 //! The patterns may come from a hostile guest, so the search takes time proportional to the text
 //! whatever they are: one step of the automaton for each byte, and of all matches that end at a byte
 //! only the longest is looked at.
+//!
+//! What leaves a sandbox may have been cut or encoded on the way: a service echoes a header, a library shows
+//! the start of an answer. So the first half of a longer secret is searched for too, and what follows it of the
+//! secret is masked with it; and so is what base64 makes of a secret, as in `Authorization: Basic …`, wherever in
+//! the encoded text it begins.
 
 use std::borrow::Cow;
 
 use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 /// What stands in a text in place of a secret.
 pub(crate) const MASK: &str = "***";
@@ -20,10 +27,21 @@ const SHORTEST_LINE: usize = 4;
 /// The shortest path of a secret URL that is searched for by itself. Shorter ones (`/`) stand anywhere.
 const SHORTEST_PATH: usize = 8;
 
+/// The shortest start of a secret, and the shortest encoded one, that is searched for by itself: shorter ones
+/// may be words.
+const SHORTEST_TRACE: usize = 8;
+
+/// Something that is searched for.
+struct Pattern {
+    text: String,
+    /// If it is the start of a secret: what follows it there.
+    rest: String,
+}
+
 /// Finds secrets in texts.
 #[derive(Default)]
 pub(crate) struct Masker {
-    secrets: Vec<String>,
+    patterns: Vec<Pattern>,
     automaton: Option<NFA>,
     longest: usize,
 }
@@ -38,24 +56,54 @@ impl Masker {
 
     /// Looks for these as well. False if there was nothing new among them.
     pub(crate) fn add<'a>(&mut self, secrets: impl IntoIterator<Item = &'a str>) -> bool {
-        let before = self.secrets.len();
+        let before = self.patterns.len();
         for secret in secrets {
             let lines = secret.lines().map(str::trim).filter(|l| l.len() >= SHORTEST_LINE);
-            let lines = lines.filter(|line| *line != secret).chain(parts_of_url(secret));
-            for pattern in std::iter::once(secret).chain(lines) {
-                if !pattern.is_empty() && !self.secrets.iter().any(|known| known == pattern) {
-                    self.secrets.push(pattern.to_owned());
+            let lines = lines.filter(|line| *line != secret);
+            // The host of a URL may be shown.
+            if parts_of_url(secret).next().is_some() {
+                self.look_for(secret, "");
+            } else {
+                self.look_for_traces(secret);
+            }
+            lines.for_each(|line| self.look_for_traces(line));
+            for part in parts_of_url(secret) {
+                // Names in a query may be shown, as in `?code=***`.
+                match part.contains('?') {
+                    true => self.look_for(part, ""),
+                    false => self.look_for_traces(part),
                 }
             }
         }
-        if self.secrets.len() == before {
+        if self.patterns.len() == before {
             return false;
         }
-        self.longest = self.secrets.iter().map(String::len).max().unwrap_or(0);
+        self.longest = self.patterns.iter().map(|it| it.text.len()).max().unwrap_or(0);
         // Building fails only beyond 2^31 states, far above what the limit `secret_bytes` and the
         // size of a policy let through; and then no text may pass, see `mask`.
-        self.automaton = NFA::builder().match_kind(MatchKind::Standard).build(&self.secrets).ok();
+        self.automaton = NFA::builder()
+            .match_kind(MatchKind::Standard)
+            .build(self.patterns.iter().map(|it| &it.text))
+            .ok();
         true
+    }
+
+    fn look_for(&mut self, text: &str, rest: &str) {
+        if !text.is_empty() && !self.patterns.iter().any(|known| known.text == text) {
+            self.patterns.push(Pattern { text: text.to_owned(), rest: rest.to_owned() });
+        }
+    }
+
+    /// Looks for a text, its start, and what base64 makes of it.
+    fn look_for_traces(&mut self, text: &str) {
+        self.look_for(text, "");
+        let half = text.floor_char_boundary(text.len() / 2);
+        if half >= SHORTEST_TRACE {
+            self.look_for(&text[..half], &text[half..]);
+        }
+        for encoded in encoded(text).filter(|it| it.len() >= SHORTEST_TRACE) {
+            self.look_for(&encoded, "");
+        }
     }
 
     /// The length of the longest secret in bytes; 0 if there is none.
@@ -71,11 +119,11 @@ impl Masker {
     /// The first `end` bytes of `text`, with every secret masked that begins in them. `end` must be a
     /// boundary between characters.
     pub(crate) fn mask_start<'a>(&self, text: &'a str, end: usize) -> Cow<'a, str> {
-        if self.secrets.is_empty() || end == 0 {
+        if self.patterns.is_empty() || end == 0 {
             return Cow::Borrowed(&text[..end]);
         }
         let Some(automaton) = &self.automaton else { return Cow::Owned(MASK.to_owned()) };
-        let found = ranges(automaton, text.as_bytes());
+        let found = self.ranges(automaton, text.as_bytes());
         if found.is_empty() {
             return Cow::Borrowed(&text[..end]);
         }
@@ -94,11 +142,11 @@ impl Masker {
 
     /// `content` with every secret in it masked; none if there is no secret in it.
     pub(crate) fn mask_bytes(&self, content: &[u8]) -> Option<Vec<u8>> {
-        if self.secrets.is_empty() {
+        if self.patterns.is_empty() {
             return None;
         }
         let Some(automaton) = &self.automaton else { return Some(MASK.into()) };
-        let found = ranges(automaton, content);
+        let found = self.ranges(automaton, content);
         if found.is_empty() {
             return None;
         }
@@ -124,6 +172,51 @@ impl Masker {
             *text = masked;
         }
     }
+
+    /// Where secrets are, in order; overlapping ones are joined. The ends are boundaries between
+    /// characters, because the patterns and the text are UTF-8.
+    fn ranges(&self, automaton: &NFA, text: &[u8]) -> Vec<(usize, usize)> {
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        let Ok(mut state) = automaton.start_state(Anchored::No) else {
+            return vec![(0, text.len())];
+        };
+        for (index, byte) in text.iter().enumerate() {
+            state = automaton.next_state(Anchored::No, state, *byte);
+            if !automaton.is_match(state) {
+                continue;
+            }
+            // The first match of a state is the state's own pattern, the others are its suffixes.
+            let Pattern { text: own, rest } =
+                &self.patterns[automaton.match_pattern(state, 0).as_usize()];
+            let (mut from, mut to) = (index + 1 - own.len(), index + 1);
+            // What lies in a range already is not looked at again, so that each byte is once at most.
+            if found.last().is_none_or(|(_, last_to)| *last_to < to) {
+                to += common(rest, &text[to..]);
+            }
+            while let Some((last_from, last_to)) = found.pop_if(|(_, last_to)| *last_to > from) {
+                (from, to) = (from.min(last_from), to.max(last_to));
+            }
+            found.push((from, to));
+        }
+        found
+    }
+}
+
+/// How much of `rest` `text` begins with, in whole characters.
+fn common(rest: &str, text: &[u8]) -> usize {
+    let same = rest.bytes().zip(text).take_while(|(a, b)| a == *b).count();
+    rest.floor_char_boundary(same)
+}
+
+/// What stands in base64 for a text, for each place in which it may begin there, less what depends on what
+/// is beside it.
+fn encoded(text: &str) -> impl Iterator<Item = String> {
+    (0..3).map(move |before| {
+        let bytes = [&[0; 3][..before], text.as_bytes()].concat();
+        // Three bytes are four characters; those that hold bits of a neighbour are left out.
+        let (from, to) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+        STANDARD_NO_PAD.encode(&bytes).get(from..to).unwrap_or_default().to_owned()
+    })
 }
 
 /// What a text may have of a URL that is secret: it is shown without its fragment and the values of its query,
@@ -137,27 +230,6 @@ fn parts_of_url(secret: &str) -> impl Iterator<Item = &str> {
     let bare = path.map(|path| path.split(['?', '#']).next().unwrap_or_default());
     let parts = [whole, bare].into_iter().flatten();
     parts.filter(|path| path.len() >= SHORTEST_PATH)
-}
-
-/// Where secrets are, in order; overlapping ones are joined. The ends are boundaries between
-/// characters, because the patterns and the text are UTF-8.
-fn ranges(automaton: &NFA, text: &[u8]) -> Vec<(usize, usize)> {
-    let mut found: Vec<(usize, usize)> = Vec::new();
-    let Ok(mut state) = automaton.start_state(Anchored::No) else { return vec![(0, text.len())] };
-    for (index, byte) in text.iter().enumerate() {
-        state = automaton.next_state(Anchored::No, state, *byte);
-        if !automaton.is_match(state) {
-            continue;
-        }
-        // The first match of a state is the state's own pattern, the others are its suffixes.
-        let length = automaton.pattern_len(automaton.match_pattern(state, 0));
-        let (mut from, to) = (index + 1 - length, index + 1);
-        while let Some((last_from, _)) = found.pop_if(|(_, last_to)| *last_to > from) {
-            from = from.min(last_from);
-        }
-        found.push((from, to));
-    }
-    found
 }
 
 #[cfg(test)]
@@ -195,6 +267,34 @@ mod tests {
         assert_eq!(masker.mask("MIIEvQ"), MASK);
         assert_eq!(masker.mask("{}"), "{}");
         assert_eq!(masker.mask("-----BEGIN-----\nMIIEvQ\n}\n"), MASK);
+    }
+
+    #[test]
+    fn the_start_of_a_secret_is_masked_as_far_as_it_goes() {
+        let masker = Masker::new(["correct-horse-battery-größe"]);
+        assert_eq!(masker.mask("said: correct-horse-batt… is wrong"), "said: ***… is wrong");
+        assert_eq!(masker.mask("correct-horse-battery-größe."), "***.");
+        assert_eq!(masker.mask("correct-horse-battery-grö"), "***");
+        assert_eq!(
+            masker.mask("correct-hor, correct-horse-, ßcorrect-horse-x"),
+            "correct-hor, ***, ß***x"
+        );
+        // A short one has no start of its own.
+        assert_eq!(Masker::new(["hunter2hunter2"]).mask("hunter2"), "hunter2");
+        let masker = Masker::new(["aaaaaaaaaaaaaaaaaaaaaaaab"]);
+        assert_eq!(masker.mask(&"a".repeat(99)), MASK);
+    }
+
+    #[test]
+    fn a_secret_in_base64_is_masked_wherever_it_begins() {
+        let masker = Masker::new(["correct-horse-battery"]);
+        for name in ["", "u", "us", "user", "größe"] {
+            let encoded = STANDARD_NO_PAD.encode(format!("{name}:correct-horse-battery!"));
+            let masked = masker.mask(&encoded).into_owned();
+            let shown: usize = masked.split(MASK).map(str::len).sum();
+            assert!(shown <= (name.len() + 2) * 8 / 6 + 4, "{encoded}: {masked}");
+        }
+        assert_eq!(masker.mask("Basic dXNlcjpoYWxsbw"), "Basic dXNlcjpoYWxsbw");
     }
 
     #[test]

@@ -240,7 +240,7 @@ impl Sandbox {
             not_after: None,
             cancel: CancellationToken::new(),
             live: None,
-            mark: None,
+            protocol: None,
             fixtures: None,
             pace: None,
         };
@@ -418,7 +418,7 @@ fn judge(order: &AttemptOrder) -> Option<Judge> {
 }
 
 fn terms(order: AttemptOrder) -> Terms {
-    let mark = order.program.as_ref().and_then(|program| program.protocol.mark());
+    let protocol = order.program.as_ref().map(|program| program.protocol);
     let call = match (&order.program, order.stage) {
         (Some(program), Stage::Test(test)) => {
             Call::Program(program::run_arguments(program, &order.policy.args, &test))
@@ -427,7 +427,7 @@ fn terms(order: AttemptOrder) -> Terms {
     };
     Terms {
         call,
-        mark,
+        protocol,
         metered: order.component.metered,
         number: order.number,
         policy: order.policy,

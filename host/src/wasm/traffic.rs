@@ -45,7 +45,7 @@ pub(super) struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedS
 
 /// A limit on bytes was reached, with its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("limit {} of {bytes} bytes is reached: raise it in the suite's policy", .limit.as_str())]
+#[error("limit {} of {bytes} bytes is reached: raise it in the policy", .limit.as_str())]
 pub(super) struct Over {
     limit: Limit,
     pub(super) bytes: u64,

@@ -251,8 +251,9 @@ fn of_program(
         Some(_) => (Ended::Trapped(None), true),
     };
     let Execution { log, limits, hits, .. } = execution;
+    let reader = log.reader.take().unwrap_or_else(|| by.protocol.reader(0));
     let Judgement { outcome, cause, mut sub_results } =
-        by.protocol.judge(&by.test, ended, &log.lines);
+        by.protocol.judge(&by.test, ended, &log.lines, reader);
     if let Some(mark) = by.protocol.mark() {
         let from_program = log.lines.iter_mut().filter(|line| line.source == Source::Stdout);
         from_program.for_each(|line| line.text.retain(|character| character != mark));

@@ -51,6 +51,11 @@ pub(super) struct Cell {
 }
 
 impl Grid {
+    /// Whether numbers of runs are written downwards: more columns fit so than if each were as wide as its number.
+    pub(super) fn is_tall(&self) -> bool {
+        self.columns.iter().any(|column| column.number > 999)
+    }
+
     /// The grid of these rows, the newest first. `declared` has the tests in their order; those that only
     /// older versions had follow.
     pub(super) fn of(

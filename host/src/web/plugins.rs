@@ -267,7 +267,7 @@ pub(super) async fn act(
         Action::Enable => true,
         Action::Disable => false,
         Action::Test => {
-            let delivery = plugins.test(name.clone(), message).await?;
+            let delivery = plugins.test(name.clone(), message, None).await?;
             return Ok(to(&name, delivery.number));
         }
     };
@@ -286,7 +286,7 @@ pub(super) async fn redeliver(
     Path((name, number)): Path<(Name, u64)>,
     Form(super::actions::Nothing {}): Form<super::actions::Nothing>,
 ) -> Result<Redirect, Refusal> {
-    web.app.plugins.redeliver(name.clone(), number).await?;
+    web.app.plugins.redeliver(name.clone(), number, None).await?;
     Ok(to(&name, number))
 }
 

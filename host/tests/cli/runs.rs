@@ -290,18 +290,6 @@ fn an_interrupt_cancels_the_run_and_a_second_one_ends_at_once() {
 }
 
 #[test]
-fn fail_fast_cancels_at_the_first_failure_and_still_ends_with_100() {
-    let server = Scripted::start(|request, _| match is_events(request) {
-        true => stream(1, &events(&["failed"], "cancelled")),
-        false => answer(request, "cancelled"),
-    });
-    let arguments = ["run", "hello", "--fail-fast", "--server", &server.url];
-    let (code, ..) = told(command(&arguments).output().unwrap());
-    assert_eq!(code, Some(100));
-    assert!(server.requests().iter().any(|request| request.line.ends_with("/cancel")));
-}
-
-#[test]
 fn a_retry_shows_what_is_new_and_ends_by_the_new_result() {
     let server = Scripted::start(|request, before| {
         let past = events(&["failed"], "failed");
@@ -337,8 +325,17 @@ fn logs_are_shown_under_their_attempts() {
 #[test]
 fn a_run_is_asked_for_with_what_was_said_and_a_key() {
     let server = Scripted::start(|request, _| answer(request, "queued"));
-    let arguments =
-        ["run", "hello", "log.in", "--param", "a=b", "--detach", "--server", &server.url];
+    let arguments = [
+        "run",
+        "hello",
+        "log.in",
+        "--param",
+        "a=b",
+        "--fail-fast",
+        "--detach",
+        "--server",
+        &server.url,
+    ];
     let (code, out, err) = told(command(&arguments).output().unwrap());
     assert_eq!((code, out.trim_end()), (Some(0), RUN), "{err}");
     let request = &server.requests()[0];
@@ -349,4 +346,5 @@ fn a_run_is_asked_for_with_what_was_said_and_a_key() {
     );
     let body: Value = serde_json::from_str(&request.body).unwrap();
     assert_eq!((&body["filter"], &body["params"]["a"]), (&json!("log.in"), &json!("b")));
+    assert_eq!(body["max_failures"], 1);
 }

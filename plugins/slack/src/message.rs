@@ -33,10 +33,10 @@ pub(crate) fn whole(event: &Event) -> Value {
     let links: Vec<_> =
         links.map(|link| format!("<{}|{}>", escape(&link.url), escape(&link.title))).collect();
     if !links.is_empty() {
-        let text = cut(&links.join(" · "), SECTION_CHARS);
+        let text = shorten(&links.join(" · "), SECTION_CHARS);
         blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}));
     }
-    json!({"text": cut(&escape(&title), TEXT_CHARS), "blocks": blocks})
+    json!({"text": shorten(&escape(&title), TEXT_CHARS), "blocks": blocks})
 }
 
 /// What is new about a trouble that goes on.
@@ -48,7 +48,7 @@ pub(crate) fn short(event: &Event) -> Value {
     if !event.failures.is_empty() {
         text.push_str(&format!("\n{}", failures(event)));
     }
-    json!({"text": cut(&text, TEXT_CHARS)})
+    json!({"text": shorten(&text, TEXT_CHARS)})
 }
 
 fn title(event: &Event) -> String {
@@ -72,13 +72,13 @@ fn facts(event: &Event, run: &Run) -> String {
     facts.extend(run.reference.as_ref().map(|reference| format!("`{}`", escape(reference))));
     facts.extend(run.initiated_by.as_ref().map(|by| escape(by)));
     facts.extend(event.test.as_ref().map(|test| format!("test *{}*", escape(&test.name))));
-    cut(&facts.join(" · "), SECTION_CHARS)
+    shorten(&facts.join(" · "), SECTION_CHARS)
 }
 
 /// The failing tests, each with the first line of its message.
 fn failures(event: &Event) -> String {
     let line = |test: &Test| {
-        cut(&format!("• *{}* {}", escape(&test.name), escape(test.summary())), LINE_CHARS)
+        shorten(&format!("• *{}* {}", escape(&test.name), escape(test.summary())), LINE_CHARS)
     };
     let mut lines: Vec<_> = event.failures.iter().take(FAILURES).map(line).collect();
     let all = event.run.as_ref().map_or(0, |run| run.counts.failed);
@@ -86,14 +86,49 @@ fn failures(event: &Event) -> String {
     if more > 0 {
         lines.push(format!("… and {more} more"));
     }
-    cut(&lines.join("\n"), SECTION_CHARS)
+    shorten(&lines.join("\n"), SECTION_CHARS)
 }
 
 fn section(text: &str) -> Value {
-    json!({"type": "section", "text": {"type": "mrkdwn", "text": cut(text, SECTION_CHARS)}})
+    json!({"type": "section", "text": {"type": "mrkdwn", "text": shorten(text, SECTION_CHARS)}})
 }
 
 /// The three characters that Slack's text gives a meaning to.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Cuts text that is escaped, not within an entity or a link.
+fn shorten(text: &str, most: usize) -> String {
+    let mut short = cut(text, most);
+    if short.len() == text.len() {
+        return short;
+    }
+    short.pop();
+    for (open, close) in [('<', '>'), ('&', ';')] {
+        if let Some(at) = short.rfind(open).filter(|at| !short[*at..].contains(close)) {
+            short.truncate(at);
+        }
+    }
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_has_no_half_of_an_entity_or_a_link() {
+        let text = "a &amp; <https://a.test|b> c";
+        for (most, expected) in [
+            (99, text),
+            (6, "a …"),
+            (8, "a &amp;…"),
+            (20, "a &amp; …"),
+            (27, "a &amp; <https://a.test|b>…"),
+        ] {
+            assert_eq!(shorten(text, most), expected, "{most}");
+        }
+    }
 }

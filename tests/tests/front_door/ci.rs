@@ -7,6 +7,7 @@ use handoff_tests::{Settings, Target, guest_file};
 use serde_json::json;
 
 use crate::cli::{assert_says, at, file, handoff};
+use crate::results::text;
 use crate::steps;
 
 /// The tests that a command lists.
@@ -109,26 +110,54 @@ async fn a_run_is_stopped_at_its_nth_failure() {
     let fail = |step| format!("--param path-step-{step}=/status/500");
     let failing = [fail(1), fail(3), fail(4)].join(" ");
     let local = format!("test {} --allow-http {url} --config target={url}", file("steps"));
+    let first = "the run was stopped at its first failure (max_failures)";
+    let second = "the run was stopped at its failure number 2 (max_failures)";
     for (option, expected) in [
-        ("--fail-fast", "1 failed, 4 cancelled"),
-        ("--max-failures 1", "1 failed, 4 cancelled"),
-        ("--max-failures 2", "1 passed, 2 failed, 2 cancelled"),
-        ("--max-failures 9", "2 passed, 3 failed"),
+        ("--fail-fast", ["1 failed, 4 cancelled", first]),
+        ("--max-failures 1", ["1 failed, 4 cancelled", first]),
+        ("--max-failures 2", ["1 passed, 2 failed, 2 cancelled", second]),
+        // What is under way is stopped: step 2 would wait for ever.
+        ("--fail-fast -j 2 --param path-step-2=/never", ["1 failed, 4 cancelled", first]),
+        ("--max-failures 3 --repeat 2", ["1 passed, 3 failed, 1 cancelled", "failure number 3"]),
+        ("--max-failures 4 --repeat 2", ["3 failed, 2 cancelled", "failure number 4"]),
+        ("--max-failures 9", ["2 passed, 3 failed", ""]),
     ] {
-        // The step after the last that may fail is held, so that it does not run before it is stopped.
-        let hold = match option {
-            "--max-failures 2" => "--param path-step-4=/never",
-            "--max-failures 9" => "",
-            _ => "--param path-step-2=/never",
-        };
         for command in [&local, "run steps"] {
-            let line = format!("{command} {option} {failing} {hold}");
+            let line = format!("{command} {option} {failing}");
             let told = at(&server, &line).run().await.expect(100);
-            assert_says(&told, &[expected]);
+            assert_says(&told, &expected);
+            assert_eq!(told.contains("max_failures"), !expected[1].is_empty(), "{line}: {told}");
         }
     }
+    // Nobody has to watch it for that.
+    let id =
+        at(&server, &format!("run steps --fail-fast --detach {failing}")).run().await.expect(0);
+    let run = server.client().finished(id.trim()).await;
+    assert_eq!((text(&run["status"]), text(&run["message"])), ("failed", first));
+    assert_eq!(run["counts"]["failed"], 1);
+    assert_eq!(text(&run["tests"][4]["reason"]), first);
     for wrong in ["--max-failures 0", "--max-failures 1 --fail-fast", "--max-failures x"] {
         handoff(&format!("{local} {wrong}")).run().await.failure(2);
+    }
+}
+
+#[tokio::test]
+async fn a_report_on_standard_output_is_alone_there() {
+    let target = Target::start().await;
+    let server = steps::server(Settings::default(), &target).await;
+    let url = target.url();
+    let local = format!("test {} --allow-http {url} --config target={url}", file("steps"));
+    for command in [&local, "run steps"] {
+        let ended = at(&server, &format!("{command} --report tap=-")).run().await;
+        let course = ended.stderr.clone();
+        let report = ended.expect(0);
+        assert!(report.starts_with("TAP version 14\n1..5\n"), "{report}");
+        assert!(!report.contains("Summary"), "{report}");
+        assert_says(&course, &["Summary", "5 passed"]);
+        for two in ["-o json --report tap=-", "--report junit=- --report tap=-"] {
+            let told = at(&server, &format!("{command} {two}")).run().await.failure(2);
+            assert_says(&told, &["standard output takes one result"]);
+        }
     }
 }
 

@@ -46,6 +46,11 @@ async fn the_exit_code_of_a_test_without_a_server_tells_how_it_ended() {
         (format!("test {flaky} --fail-on-flaky assertion"), 101, &["flaky"]),
         (format!("test {flaky} assertion"), 0, &["TRY 1"]),
         (format!("test {ten} --list"), 0, &["adds\nsplits\n"]),
+        (
+            format!("test {} --args=--fast", file("program-libtest")),
+            100,
+            &["before the test began: error: Unrecognized option: 'fast'"],
+        ),
     ] {
         let ended = handoff(&line).run().await;
         assert_says(&ended.expect(code), words);
@@ -58,6 +63,8 @@ async fn the_exit_code_of_a_test_without_a_server_tells_how_it_ended() {
         (format!("test {ten} --max-failures 0"), 2, &["a whole number from 1 on"]),
         (format!("test {ten} --report junit={ten}/r.xml"), 2, &["write the report", "r.xml"]),
         (format!("test {}", file("describe-traps")), 2, &["describe"]),
+        (format!("test {ten} --args=-v"), 2, &["no test program", "`args`"]),
+        (format!("test {ten} --list --report tap=-"), 2, &["--list", "--report"]),
     ] {
         let ended = handoff(&line).run().await;
         assert_says(&ended.failure(code), words);

@@ -106,7 +106,7 @@ async fn what_is_not_granted_is_denied_with_the_grant_that_would_allow_it() {
         let [exchange] = &exchanges(&client, &run, name).await[..] else { panic!("{name}") };
         assert_eq!((&exchange["allowed"], &exchange["status"]), (&json!(false), &Value::Null));
         let advice = format!("grant allow_http = [\"{origin}\"]");
-        assert_says(text(&exchange["error"]), &["not allowed by the suite's policy", &advice]);
+        assert_says(text(&exchange["error"]), &["not allowed by the policy", &advice]);
     }
     assert_eq!((decisions(&client, "denied").await, other.seen_count()), (2, 0));
 }
@@ -285,7 +285,7 @@ async fn connections_go_where_they_are_granted_and_nowhere_else() {
         panic!("one exchange")
     };
     assert_eq!(denied["allowed"], false);
-    assert_says(text(&denied["error"]), &["not allowed by the suite's policy", "allow_tcp = ["]);
+    assert_says(text(&denied["error"]), &["not allowed by the policy", "allow_tcp = ["]);
     assert_eq!(attempt(&run, "waits_for_ever")["cause"], "timeout", "{run:#}");
     assert!(decisions(&client, "denied").await > 0);
 }
@@ -326,7 +326,7 @@ async fn without_a_grant_nothing_is_reached() {
         let [exchange] = &exchanges(&client, &run, name).await[..] else { panic!("{name}") };
         assert_eq!(exchange["allowed"], false);
         let advice = format!("grant {grant} = [\"{url}\"]");
-        assert_says(text(&exchange["error"]), &["not allowed by the suite's policy", &advice]);
+        assert_says(text(&exchange["error"]), &["not allowed by the policy", &advice]);
     }
     let seen: Vec<Seen> = target.seen();
     assert!(seen.is_empty(), "{seen:?}");

@@ -93,6 +93,45 @@ async fn a_plugin_is_told_that_a_run_finished_and_what_it_says_stands_with_the_r
 }
 
 #[tokio::test]
+async fn the_same_request_with_its_key_does_nothing_twice_also_after_a_kill() {
+    let (mut server, target) = (Server::start().await, Target::start().await);
+    let keyed = async |client: Client, path: &str, body: Vec<u8>| {
+        let request = client.request(Method::POST, path).header("idempotency-key", path);
+        client.send(request.body(body)).await
+    };
+    let install = "/plugins?name=hook";
+    let first = keyed(server.client(), install, guest("webhook")).await.expect(StatusCode::CREATED);
+    let again = keyed(server.client(), install, guest("webhook")).await.expect(StatusCode::CREATED);
+    assert_eq!(first, again);
+    keyed(server.client(), install, guest("archive")).await.problem(422);
+    let url = format!("{}/hook", target.url());
+    let grant = json!({"config": {"url": url}, "policy": {"allow_http": [target.url()]}});
+    change(&server.client(), "hook", &grant).await;
+
+    let trial = "/plugins/hook/test";
+    let told = async |client: Client, path: &str| {
+        keyed(client, path, Vec::new()).await.expect(StatusCode::ACCEPTED)["number"].clone()
+    };
+    let number = told(server.client(), trial).await;
+    deliveries(&server.client(), "hook", all("delivered")).await;
+    assert_eq!(told(server.client(), trial).await, number);
+    let redeliver = format!("/plugins/hook/deliveries/{number}/redeliver");
+    assert_eq!(told(server.client(), &redeliver).await, number);
+    target.wait_for("it is told again", |seen| seen.len() == 2).await;
+    deliveries(&server.client(), "hook", all("delivered")).await;
+    server.kill9().await;
+    let server = server.restart().await;
+    for path in [trial, &redeliver] {
+        assert_eq!(told(server.client(), path).await, number);
+    }
+    deliveries(&server.client(), "hook", all("delivered")).await;
+    assert_eq!(target.seen().len(), 2);
+    // What was made and is gone is made again.
+    server.client().delete("/plugins/hook").await.expect(StatusCode::NO_CONTENT);
+    keyed(server.client(), install, guest("webhook")).await.expect(StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn secrets_are_write_only_and_what_was_read_can_be_sent_back() {
     let (server, target) = (Server::start().await, Target::start().await);
     let client = server.client();

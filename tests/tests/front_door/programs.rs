@@ -217,6 +217,27 @@ async fn what_writes_tap_is_read_as_tap_given_or_found() {
     }
 }
 
+/// The log keeps the start and the end of so many points; what they come to is known all the same.
+#[tokio::test]
+async fn more_points_than_the_log_keeps_count_all_the_same() {
+    let server = Server::start().await;
+    let client = server.client();
+    brought(&client, guest("program-tap"), &[("name", "shop")]).await.expect(StatusCode::CREATED);
+    for (failing, expected) in [
+        ("0", ("shop", "passed", None, "")),
+        ("15000", ("shop", "failed", Some("assertion"), "book number 15000 is sold: not ok")),
+    ] {
+        let env = json!({"env": {"POINTS": "30000", "FAILING": failing}});
+        client.set_policy("shop", &env).await;
+        let run = run_of(&client, "default/shop", &json!({})).await;
+        assert_ends(&run, &[expected]);
+        assert_eq!(attempt(&run, "shop")["logs_truncated"], true);
+        let test = client.json(&format!("/runs/{}/tests/shop", text(&run["id"]))).await;
+        let parts = array(&test["attempts"][0]["detail"]["sub_results"]);
+        assert!((100..10_000).contains(&parts.len()), "{} parts", parts.len());
+    }
+}
+
 #[tokio::test]
 async fn what_has_to_be_said_of_a_program_is_asked_for() {
     let server = Server::start().await;
@@ -231,7 +252,11 @@ async fn what_has_to_be_said_of_a_program_is_asked_for() {
     assert_says(&refused(libtest(), &[("name", "No name")], 400).await, &["name"]);
     // The wrong protocol: it lists nothing that way.
     let wrong = [("name", "shop"), ("protocol", "go-test")];
-    assert_says(&refused(libtest(), &wrong, 422).await, &["describe", "exit code"]);
+    let own = "exit code 1 (error: Unrecognized option";
+    assert_says(
+        &refused(libtest(), &wrong, 422).await,
+        &["describe", own, "leave the protocol out"],
+    );
     let plain = [("name", "shop"), ("protocol", "libtest")];
     let told = refused(guest("program-plain"), &plain, 422).await;
     assert_says(&told, &["did not list its tests as libtest does"]);

@@ -233,7 +233,7 @@ impl From<&Delivery> for DeliveryView {
             event_id: notice.id.to_string(),
             dedup_key: notice.dedup_key.clone(),
             run: notice.run.as_ref().map(|run| run.id),
-            suite: notice.run.as_ref().map(|run| run.suite.to_string()),
+            suite: Some(delivery.lane()).filter(|suite| !suite.is_empty()),
             status: delivery.status.as_str().into(),
             attempts: delivery.attempts,
             at: notice.at,

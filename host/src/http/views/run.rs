@@ -408,6 +408,10 @@ pub struct RunBody {
     #[schema(value_type = String, required = false, example = "pass")]
     #[serde(deserialize_with = "or_default", skip_serializing_if = "OnFlaky::is_default")]
     pub on_flaky: OnFlaky,
+    /// At which failure the run is stopped: attempts under way are cancelled, no further one begins but
+    /// teardown, and the run has failed. Soft failures do not count, failures in each round do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_failures: Option<u32>,
     /// Which class of runs it is of: `low`, `normal` or `high`. Higher ones go first, but none waits for
     /// ever: a run that has waited for `runner.priority_ageing_ms` goes before new ones of the next class.
     #[schema(value_type = String, required = false, example = "normal")]
@@ -534,6 +538,7 @@ impl From<RunBody> for RunRequest {
             retry_on: body.retry_on,
             retry_budget_ms: body.retry_budget_ms,
             on_flaky: body.on_flaky,
+            max_failures: body.max_failures,
             needs: body.needs,
             needs_within_ms: body.needs_within_ms,
             priority: body.priority,
@@ -568,6 +573,7 @@ impl From<&RunRequest> for RunBody {
             retry_on: request.retry_on.clone(),
             retry_budget_ms: request.retry_budget_ms,
             on_flaky: request.on_flaky,
+            max_failures: request.max_failures,
             needs: request.needs.clone(),
             needs_within_ms: request.needs_within_ms,
             priority: request.priority,

@@ -65,6 +65,29 @@ fn a_soft_failure_is_shown_and_does_not_count() {
 }
 
 #[test]
+fn failures_that_count_are_counted_until_there_are_enough() {
+    use TestStatus::{Cancelled, Error, Failed, Passed};
+    let tests = [("a", false), ("soft", true), ("b", false), ("c", false)];
+    let of = |attempts: &[(&str, &[TestStatus])], most| {
+        let mut run = run_of(&tests, attempts);
+        run.spec.request.max_failures = Some(most);
+        (run.failures, run.has_failed_enough(), run.was_cut_by_failures())
+    };
+    // Neither what failed and passed then, nor what is soft, nor what is our fault.
+    let none: &[(&str, &[TestStatus])] =
+        &[("a", &[Failed, Passed]), ("soft", &[Failed]), ("b", &[Error])];
+    assert_eq!(of(none, 1), (0, false, false));
+    let one: &[(&str, &[TestStatus])] = &[("a", &[Passed]), ("b", &[Failed]), ("c", &[Cancelled])];
+    assert_eq!(of(one, 1), (1, true, true));
+    assert_eq!(of(one, 2), (1, false, false));
+    // The last test was the one that failed: nothing was left out.
+    assert_eq!(of(&[("a", &[Passed]), ("c", &[Failed])], 1), (1, true, false));
+    let mut run = run_of(&tests, one);
+    run.retry(&["b".into()], Timestamp::UNIX_EPOCH);
+    assert_eq!(run.failures, 0, "a retry has its own");
+}
+
+#[test]
 fn a_run_in_which_all_is_skipped_passed() {
     let run = run_of(&[("a", false)], &[("a", &[TestStatus::Skipped])]);
     assert_eq!(run.verdict(), RunStatus::Passed);

@@ -288,12 +288,12 @@ async fn what_plugins_said_of_a_run_goes_with_it_and_comes_not_back() {
         gate_failure: GateFailure::default(),
         missed: 0,
     };
-    opened.storage.put_plugin(plugin, Some(component)).await.unwrap();
+    opened.storage.put_plugin(plugin, Some(component), None).await.unwrap();
     let gone = opened.ended(1, RunStatus::Cancelled, vec![]).await.id;
     let kept = opened.ended(2, RunStatus::Passed, vec![]).await.id;
     let before = opened.keys_of(gone);
     for (number, run) in [(1, gone), (2, gone), (3, kept)] {
-        assert!(opened.storage.settle(said(run, number)).await.unwrap());
+        assert!(opened.storage.settle(said(run, number), None).await.unwrap());
         let said = vec![("gate".parse().unwrap(), annotation("go"))];
         opened.storage.put_gated(run, Gated { said, ..Gated::default() }).await.unwrap();
     }
@@ -304,6 +304,6 @@ async fn what_plugins_said_of_a_run_goes_with_it_and_comes_not_back() {
     assert_eq!(opened.keys_of(gone), 0);
     assert_eq!(opened.storage.annotations(kept).unwrap().len(), 2);
     // A delivery that is told when its run is forgotten leaves nothing behind.
-    assert!(opened.storage.settle(said(gone, 4)).await.unwrap());
+    assert!(opened.storage.settle(said(gone, 4), None).await.unwrap());
     assert_eq!((opened.keys_of(gone), opened.storage.annotations(gone).unwrap()), (0, vec![]));
 }

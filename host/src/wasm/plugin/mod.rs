@@ -284,7 +284,7 @@ fn terms(order: HookOrder) -> Terms {
         not_after: None,
         cancel: order.cancel,
         live: None,
-        mark: None,
+        protocol: None,
         fixtures: None,
         pace: order.pace,
     }

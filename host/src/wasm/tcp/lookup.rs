@@ -61,7 +61,7 @@ impl TcpCtxView<'_> {
         let mut named = self.ctx.grants.iter().filter(|grant| grant.target.host == host).peekable();
         if named.peek().is_none() {
             let reason = format!(
-                "not allowed by the suite's policy: {} with the port that is meant",
+                "not allowed by the policy: {} with the port that is meant",
                 advice("allow_tcp", &format!("{host}:PORT"))
             );
             self.ctx.traffic.deny("CONNECT", &format!("tcp://{host}"), &reason);

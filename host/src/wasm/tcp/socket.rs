@@ -30,7 +30,7 @@ impl TcpCtx {
     fn begin(&self, address: SocketAddr) -> Result<Open, ErrorCode> {
         let Some(grant) = self.grant(address) else {
             let advice = advice("allow_tcp", &address.to_string());
-            let reason = format!("not allowed by the suite's policy: {advice}");
+            let reason = format!("not allowed by the policy: {advice}");
             self.traffic.deny("CONNECT", &format!("tcp://{address}"), &reason);
             return Err(ErrorCode::AccessDenied);
         };

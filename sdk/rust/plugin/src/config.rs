@@ -32,11 +32,11 @@ impl Config {
             (None, "") => self.require(name)?,
             (url, default) => url.unwrap_or(default).to_owned(),
         };
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            let told = format!("`{name}` is {url:?}: it must begin with https:// or http://");
-            return Err(Error::permanent(told));
+        match problem_with_url(&url) {
+            // Not with its value: it may well be a secret.
+            Some(problem) => Err(Error::permanent(format!("`{name}` {problem}"))),
+            None => Ok(url.trim_end_matches('/').to_owned()),
         }
-        Ok(url.trim_end_matches('/').to_owned())
     }
 
     /// Which events the plugin is to hear of: those that the value `events` names, separated by commas, or
@@ -67,6 +67,24 @@ impl Config {
     }
 }
 
+/// What is wrong with the URL of a service.
+fn problem_with_url(url: &str) -> Option<&'static str> {
+    let rest = url.split_once("://").filter(|(scheme, _)| {
+        scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")
+    });
+    let Some((_, rest)) = rest else { return Some("must begin with https:// or http://") };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() {
+        Some("has no host")
+    } else if authority.contains('@') {
+        Some("has a user or password: leave them out, and give them as the plugin's README says")
+    } else if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        Some("has a space or line break: is there one at its end?")
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,9 +94,17 @@ mod tests {
         let config = |url: &str| Config::new([("url".to_owned(), url.to_owned())]);
         assert_eq!(config("https://a.test/b/").url("url", "").unwrap(), "https://a.test/b");
         assert_eq!(config("").url("url", "https://c.test").unwrap(), "https://c.test");
-        for (url, told) in [("ftp://a", "https://"), ("", "is not set")] {
+        assert_eq!(config("HTTP://a.test").url("url", "").unwrap(), "HTTP://a.test");
+        for (url, told) in [
+            ("ftp://a", "https://"),
+            ("", "is not set"),
+            ("https:///path", "has no host"),
+            ("https://me:hunter2@a.test/b", "has a user or password"),
+            ("https://a.test/b\n", "line break"),
+        ] {
             let error = config(url).url("url", "").unwrap_err();
             assert!(error.is_permanent() && error.message().contains(told), "{error}");
+            assert!(!error.message().contains("hunter2"), "{error}");
         }
     }
 

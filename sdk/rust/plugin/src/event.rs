@@ -93,6 +93,9 @@ pub struct Event {
     /// The run that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
+    /// The suite that it is about, if there is no run: that of a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<AboutSuite>,
     /// The test or attempt that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Test>,
@@ -166,6 +169,19 @@ impl std::fmt::Display for Suite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
+}
+
+/// A suite that an event without a run is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AboutSuite {
+    /// The suite.
+    pub suite: Suite,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What was to be tested.
+    #[serde(default)]
+    pub reference: Option<String>,
 }
 
 /// A run.

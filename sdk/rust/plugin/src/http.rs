@@ -216,16 +216,17 @@ pub(crate) fn send(request: Request) -> Result<Response> {
     use wstd::future::FutureExt as _;
     let Request { method, url, headers, body, timeout } = request;
     let told = format!("{method} {}", origin(&url));
+    let mut builder = wstd::http::Request::builder()
+        .method(method.as_str())
+        .uri(&url)
+        .header("content-length", body.len());
+    for (name, value) in &headers {
+        builder = builder.header(name, value);
+    }
+    // Such as a header with a line break in it: no later try mends it.
+    let unfit = |error| Error::permanent(format!("{told}: it cannot be asked for: {error}"));
+    let request = builder.body(wstd::http::Body::from(body)).map_err(unfit)?;
     let exchange = async {
-        let method = wstd::http::Method::from_bytes(method.as_bytes())?;
-        let mut builder = wstd::http::Request::builder()
-            .method(method)
-            .uri(&url)
-            .header("content-length", body.len());
-        for (name, value) in &headers {
-            builder = builder.header(name, value);
-        }
-        let request = builder.body(wstd::http::Body::from(body))?;
         let answer = wstd::http::Client::new().send(request).await?;
         let (head, mut body) = answer.into_parts();
         let text = |value: &wstd::http::HeaderValue| {

@@ -54,7 +54,8 @@ pub use config::Config;
 pub use context::{Context, Level};
 pub use error::{Error, Result};
 pub use event::{
-    Counts, Event, EventKind, Link, Location, Run, Seen, Statistics, Suite, Test, Trouble,
+    AboutSuite, Counts, Event, EventKind, Link, Location, Run, Seen, Statistics, Suite, Test,
+    Trouble,
 };
 
 /// A plugin.

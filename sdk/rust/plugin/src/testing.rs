@@ -220,6 +220,7 @@ pub fn run_finished(status: &str) -> Event {
         dedup_key: format!("run:{}", run.id),
         links: vec![Link { title: "Run".into(), url: run.url.clone() }],
         run: Some(run),
+        suite: None,
         test: None,
         failures: if failed { vec![failure] } else { Vec::new() },
         trouble: None,
