@@ -14,22 +14,33 @@ const HOSTILE: [&str; 7] = ["trap", "loop", "sleep", "allocate", "log", "request
 const RUNS: usize = 200;
 /// How much longer the 99th percentile may be with them.
 const MOST: f64 = 1.5;
+/// With what the server is started: with nothing, and so that they go on for as long as is measured, while they
+/// would be disabled after some calls, and wait ever longer before that.
+const SETTINGS: [(&str, &[&str]); 2] = [
+    ("as by default", &[]),
+    ("never disabled", &["--plugin-breaks", "1000000", "--plugin-retry-max-ms", "1000"]),
+];
+
+/// Which of them is replaced in the middle of a delivery, once in each round.
+const REPLACED: &str = "sleep";
 
 /// From POST to finished of a suite of one trivial test, with all hostile plugins at once and with none, by turns
 /// on one server.
 pub(crate) async fn post_to_finished_beside_plugins(setup: &Setup) -> Result<()> {
+    for (told, flags) in SETTINGS {
+        println!("{told}:");
+        beside_plugins(setup, flags).await?;
+    }
+    Ok(())
+}
+
+async fn beside_plugins(setup: &Setup, flags: &[&str]) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    // They are to go on for as long as is measured.
-    let flags = ["--plugin-breaks", "1000000", "--plugin-retry-max-ms", "1000"];
-    let server = Server::start_with(&setup.server_binary, dir.path(), &flags).await?;
+    let server = Server::start_with(&setup.server_binary, dir.path(), flags).await?;
     let suite = server.upload(&setup.guests, "noop").await?;
     server.run(&suite, &json!({})).await?;
     for does in HOSTILE {
-        // Nobody listens there.
-        let config = json!({"does": does, "target": "http://127.0.0.1:9"});
-        let policy = json!({"allow_http": ["http://127.0.0.1:9"]});
-        let change = json!({"config": config, "policy": policy, "enabled": false});
-        server.install(&setup.guests, does, "misbehaves", &change).await?;
+        install(&server, setup, does, false).await?;
     }
     for clients in [1, 8] {
         let (mut without, mut with) = (Vec::new(), Vec::new());
@@ -39,7 +50,9 @@ pub(crate) async fn post_to_finished_beside_plugins(setup: &Setup) -> Result<()>
             without.extend(runs(&server, &suite, clients).await?);
             switch(&server, true).await?;
             runs(&server, &suite, clients).await?;
-            with.extend(runs(&server, &suite, clients).await?);
+            let replaced = install(&server, setup, REPLACED, true);
+            let (took, ()) = tokio::try_join!(runs(&server, &suite, clients), replaced)?;
+            with.extend(took);
             switch(&server, false).await?;
         }
         let [without, with] = [without, with].map(Samples::from_iter);
@@ -54,6 +67,14 @@ pub(crate) async fn post_to_finished_beside_plugins(setup: &Setup) -> Result<()>
         );
     }
     Ok(())
+}
+
+async fn install(server: &Server, setup: &Setup, does: &str, enabled: bool) -> Result<()> {
+    // Nobody listens there.
+    let config = json!({"does": does, "target": "http://127.0.0.1:9"});
+    let policy = json!({"allow_http": ["http://127.0.0.1:9"]});
+    let change = json!({"config": config, "policy": policy, "enabled": enabled});
+    server.install(&setup.guests, does, "misbehaves", &change).await
 }
 
 async fn switch(server: &Server, enabled: bool) -> Result<()> {

@@ -18,13 +18,16 @@ use crate::model::{Delivery, DeliveryStatus, Name, Notice};
 use crate::storage::{Routed, Routing, StorageError};
 use crate::wasm::Pace;
 
-/// Entries of the journal that are dealt with at a time. What follows from them is stored in one batch, for which
-/// runs wait.
-const ENTRIES: usize = 8;
 /// How far the journal may be behind before it is dealt with as quickly as can be: some MiB of it.
 const BEHIND: u64 = 100_000;
 /// How long to wait after a failure before the journal is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How many entries of the journal are dealt with at a time. What follows from them is stored in one batch, for
+/// which runs wait: so they are few, and more only where the journal would fall behind.
+fn entries(behind: u64) -> usize {
+    usize::try_from(behind / 128).unwrap_or(usize::MAX).clamp(2, 64)
+}
 
 /// The task's state.
 pub(super) struct Router {
@@ -66,19 +69,18 @@ impl Router {
 
     async fn paced_step(&mut self) -> Result<bool, StorageError> {
         let pace = self.pace.clone();
-        match self.shared.storage.journal_behind()? > BEHIND {
-            true => self.step().await,
-            false => pace.keep(self.step()).await,
-        }
+        let behind = self.shared.storage.journal_behind()?;
+        let step = self.step(entries(behind));
+        if behind > BEHIND { step.await } else { pace.keep(step).await }
     }
 
     /// Deals with a piece of the journal. False if there was nothing.
-    async fn step(&mut self) -> Result<bool, StorageError> {
+    async fn step(&mut self, most: usize) -> Result<bool, StorageError> {
         let shared = self.shared.clone();
         // Nobody comes or goes meanwhile.
         let routing = shared.routing.lock().await;
         let Routing { through, deliveries } = *routing;
-        let entries = shared.storage.journaled(through, ENTRIES)?;
+        let entries = shared.storage.journaled(through, most)?;
         let Some((last, _)) = entries.last() else { return Ok(false) };
         let mut step = Step::new(&shared, Routing { through: *last, deliveries });
         let mut troubles = Troubles::new(shared.storage.clone());
