@@ -76,12 +76,16 @@ struct Trial {
     component: Loaded,
     policy: Arc<Policy>,
     limits: crate::model::Limits,
+    gate_timeout_ms: u64,
     values: crate::wasm::Values,
 }
 
 impl Trial {
     async fn call(&mut self, hook: Hook) -> HookDone {
-        let timeout = self.policy.limits.timeout_ms.unwrap_or(self.limits.timeout_ms);
+        let timeout = match hook {
+            Hook::Gate { .. } => self.gate_timeout_ms,
+            _ => self.policy.limits.timeout_ms.unwrap_or(self.limits.timeout_ms),
+        };
         let order = HookOrder {
             component: self.component.clone(),
             hook,
@@ -122,10 +126,19 @@ impl TryArgs {
         let limits = config.sandbox.limits.patched(&policy.limits);
         let (component, sandbox) = reader.plugin(component, limits.fuel > 0).await?;
         let values = Default::default();
-        let mut trial = Trial { sandbox, component, policy: Arc::new(policy), limits, values };
+        let policy = Arc::new(policy);
+        let gate_timeout_ms = config.plugin.gate_timeout_ms;
+        let mut trial = Trial { sandbox, component, policy, limits, gate_timeout_ms, values };
         let mut shown =
             Shown { out: std::io::stdout(), look: surroundings.out, output: self.output };
-        let mut well = shown.call("init", &trial.call(Hook::Init).await)?;
+        let init = trial.call(Hook::Init).await;
+        let mut well = shown.call("init", &init)?;
+        if let (true, Ok(HookAnswer::Wishes(wishes))) = (self.gate, &init.ended)
+            && !wishes.gate
+        {
+            let told = "it does not want to be asked before a run starts: leave --gate out";
+            return Err(Failure::told(Exit::Usage, told));
+        }
         if self.gate && well {
             let run = Notice::sample(NoticeKind::RunQueued).run;
             let run = serde_json::to_string(&run).map_err(anyhow::Error::new);

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::Output;
@@ -49,6 +49,11 @@ pub(crate) fn check(reports: &[ReportOrder], output: Output) -> Result<(), Failu
 }
 
 impl ReportOrder {
+    /// The file that it is written to; none if that is standard output.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        (!self.is_to_stdout()).then_some(self.path.as_path())
+    }
+
     fn is_to_stdout(&self) -> bool {
         self.path.as_os_str() == "-"
     }

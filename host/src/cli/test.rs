@@ -122,6 +122,7 @@ impl TestArgs {
         let policy = self.policy.policy(&surroundings.environment)?;
         config.validate_policy(&policy).context("use the policy").map_err(Failure::usage)?;
         reports::check(&self.reports, self.output)?;
+        self.check_watched()?;
         let session = Session { args: &self, config, cache, policy, surroundings };
         let interrupts = Interrupts::listen()?;
         match (self.watch, self.until_failure) {
@@ -129,6 +130,23 @@ impl TestArgs {
             (_, true) => session.until_failure(interrupts).await,
             _ => session.once(interrupts).await,
         }
+    }
+
+    /// Fails if what it writes would be a change of what it watches.
+    fn check_watched(&self) -> Result<(), Failure> {
+        let Some(watched) = self.fixtures.as_deref().filter(|_| self.watch) else { return Ok(()) };
+        let watched = std::path::absolute(watched)?;
+        let written = self.reports.iter().filter_map(ReportOrder::file);
+        for path in written.chain(self.artifacts.as_deref()) {
+            if std::path::absolute(path)?.starts_with(&watched) {
+                let (path, watched) = (path.display(), watched.display());
+                let told = format!(
+                    "{path} is within {watched}, which --watch watches: write it elsewhere"
+                );
+                return Err(Failure::told(Exit::Usage, told));
+            }
+        }
+        Ok(())
     }
 
     /// The server's settings apply here too, as far as they are given by name: a `handoff.toml` that

@@ -154,6 +154,7 @@ pub(super) struct Trial {
         (status = 202, body = DeliveryView),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn test(
@@ -223,6 +224,7 @@ pub(super) async fn delivery(
         (status = 202, body = DeliveryView),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn redeliver(

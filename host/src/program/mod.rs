@@ -168,13 +168,14 @@ fn lines(log: &[LogLine], source: Source) -> impl DoubleEndedIterator<Item = &st
     log.iter().filter(move |line| line.source == source).map(|line| line.text.as_str())
 }
 
-/// The first line on stderr that says something: what a usage follows.
-fn first_words(log: &[LogLine]) -> Option<&str> {
-    lines(log, Source::Stderr).find(|line| !line.trim().is_empty())
+/// The first line on stderr, or else on stdout, that says something: what a usage follows.
+pub fn first_words(log: &[LogLine]) -> Option<&str> {
+    let first = |source| lines(log, source).find(|line| !line.trim().is_empty());
+    first(Source::Stderr).or_else(|| first(Source::Stdout))
 }
 
 /// The last line on stderr, or else on stdout, that says something.
-pub fn last_words(log: &[LogLine]) -> Option<&str> {
+fn last_words(log: &[LogLine]) -> Option<&str> {
     let last = |source| lines(log, source).rev().find(|line| !line.trim().is_empty());
     last(Source::Stderr).or_else(|| last(Source::Stdout))
 }
@@ -238,6 +239,9 @@ mod tests {
             assert_eq!(judgement.sub_results.len(), 1);
             assert_eq!(judgement.cause, Some(Cause::Assertion));
         }
+        let bailed =
+            judge(Protocol::ExitCode, "a", Ended::Code(0), &log("Bail out! no disk\n", ""));
+        assert_eq!(failure(&bailed).0, "it bailed out: no disk");
         for other in ["not ok 1 - sells\n", "1..1\n", "1..1\nokay\n"] {
             let judgement = judge(Protocol::ExitCode, "a", Ended::Code(0), &log(other, ""));
             assert_eq!(judgement, Judgement::passed(), "{other}");

@@ -4,6 +4,8 @@
 //! failed that is not a TODO, if there are fewer, more or other points than its plan says, if it bailed out, or
 //! by its exit code. Read line by line, as of a long log only the start and the end are kept.
 
+use std::collections::BTreeSet;
+
 use super::{Ended, Judgement, exit_code};
 use crate::model::{Cause, Failure, Location, LogLine, Outcome, SubResult};
 
@@ -82,8 +84,11 @@ struct Plan {
 struct Numbers {
     /// All up to this one were there.
     without_gap: usize,
-    greatest: usize,
+    /// Those that were there beyond it.
+    beyond: BTreeSet<usize>,
     twice: Option<usize>,
+    /// Whether more came out of order than are kept.
+    unknown: bool,
 }
 
 impl Document {
@@ -95,7 +100,8 @@ impl Document {
     /// Whether it is TAP: it begins as only TAP does, or has a plan and test points, since TAP 12 has no line
     /// for its version.
     pub(super) fn is_tap(&self) -> bool {
-        self.begins_with_version == Some(true) || (self.plan.is_some() && self.found > 0)
+        let begins = self.begins_with_version == Some(true) || self.bailed_out.is_some();
+        begins || (self.plan.is_some() && self.found > 0)
     }
 
     /// Takes in a line of standard output.
@@ -103,6 +109,10 @@ impl Document {
         if self.begins_with_version.is_none() && !line.trim().is_empty() {
             let version = matches!(line.trim_end(), "TAP version 13" | "TAP version 14");
             self.begins_with_version = Some(version);
+        }
+        if self.yaml.is_some() && !line.is_empty() && !line.starts_with("  ") {
+            // It has no end of its own.
+            self.end_yaml();
         }
         if self.yaml.is_some() {
             self.yaml_line(line);
@@ -128,9 +138,7 @@ impl Document {
 
     fn yaml_line(&mut self, line: &str) {
         if line.trim_end() == "  ..." {
-            let lines = self.yaml.take().unwrap_or_default().lines;
-            let (message, location) = (lines.join("\n"), location(&lines));
-            self.diagnose(Failure { message, location });
+            self.end_yaml();
         } else if let Some(yaml) = &mut self.yaml {
             let text = line.strip_prefix("  ").unwrap_or(line);
             yaml.bytes += text.len() + size_of::<String>();
@@ -138,6 +146,12 @@ impl Document {
                 yaml.lines.push(text.to_owned());
             }
         }
+    }
+
+    fn end_yaml(&mut self) {
+        let lines = self.yaml.take().unwrap_or_default().lines;
+        let (message, location) = (lines.join("\n"), location(&lines));
+        self.diagnose(Failure { message, location });
     }
 
     fn point(&mut self, point: SubResult) {
@@ -165,6 +179,8 @@ impl Document {
         }
         if let Some(inner) = inner {
             self.diagnose(inner);
+            // What YAML says of the whole afterwards tells less.
+            self.last = Last::Fine;
         }
     }
 
@@ -225,28 +241,40 @@ impl Document {
             let why = "so nobody knows whether it is complete";
             return Some(format!("it wrote no plan (such as `1..4`), {why}"));
         };
-        let Numbers { greatest, twice, .. } = self.numbers;
-        match twice {
-            _ if count != self.found => {
-                Some(format!("it planned {count} test points and wrote {}", self.found))
-            }
-            Some(twice) => Some(format!("it wrote test point {twice} twice")),
-            None if greatest > count => {
-                Some(format!("it planned {count} test points and wrote one with number {greatest}"))
-            }
-            None => None,
+        if count != self.found {
+            return Some(format!("it planned {count} test points and wrote {}", self.found));
         }
+        self.numbers.problem(count)
     }
 }
 
 impl Numbers {
+    /// How many numbers that come before their turn are kept.
+    const BEYOND: usize = 10_000;
+
     fn push(&mut self, number: usize) {
         if number == self.without_gap + 1 {
             self.without_gap = number;
-        } else if number <= self.without_gap {
+            while self.beyond.remove(&(self.without_gap + 1)) {
+                self.without_gap += 1;
+            }
+        } else if self.beyond.len() >= Self::BEYOND {
+            self.unknown = true;
+        } else if number <= self.without_gap || !self.beyond.insert(number) {
             self.twice.get_or_insert(number);
         }
-        self.greatest = self.greatest.max(number);
+    }
+
+    /// What is wrong if there were so many, and were to be so many.
+    fn problem(&self, count: usize) -> Option<String> {
+        match (self.twice, self.beyond.last()) {
+            (Some(0), _) => Some("it wrote test point 0, and the first one is 1".into()),
+            (Some(twice), _) => Some(format!("it wrote test point {twice} twice")),
+            (None, Some(last)) if !self.unknown => {
+                Some(format!("it planned {count} test points and wrote one with number {last}"))
+            }
+            (None, _) => None,
+        }
     }
 }
 
@@ -305,16 +333,18 @@ fn point(line: &str, next: usize) -> Option<(usize, SubResult)> {
 
 /// Splits `description # SKIP reason`. A `#` after a backslash is none.
 fn directive(text: &str) -> (&str, Option<(&'static str, &str)>) {
-    let hash = text.match_indices('#').map(|(at, _)| at).find(|at| !text[..*at].ends_with('\\'));
-    let Some(hash) = hash else { return (text, None) };
-    let rest = text[hash + 1..].trim_start();
-    for word in ["skip", "todo"] {
-        let Some(start) = rest.get(..word.len()) else { continue };
-        if start.eq_ignore_ascii_case(word) {
+    let hashes = text.match_indices('#').map(|(at, _)| at);
+    for hash in hashes.filter(|at| !text[..*at].ends_with('\\')) {
+        let rest = text[hash + 1..].trim_start();
+        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let (word, reason) = rest.split_at(letters);
+        let word = match word.to_ascii_lowercase().as_str() {
             // `# skipped: reason` is common.
-            let reason = rest[word.len()..].trim_start_matches(|c: char| c.is_ascii_alphabetic());
-            return (&text[..hash], Some((word, reason.trim_start_matches(':').trim())));
-        }
+            "skip" | "skipped" => "skip",
+            "todo" => "todo",
+            _ => continue,
+        };
+        return (&text[..hash], Some((word, reason.trim_start_matches(':').trim())));
     }
     (text, None)
 }
@@ -322,7 +352,11 @@ fn directive(text: &str) -> (&str, Option<(&'static str, &str)>) {
 fn plan(line: &str) -> Option<Plan> {
     let rest = line.strip_prefix("1..")?;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let count = rest[..digits].parse().ok()?;
+    if digits == 0 {
+        return None;
+    }
+    // More than can be counted are more than there can be.
+    let count = rest[..digits].parse().unwrap_or(usize::MAX);
     let reason = match directive(rest[digits..].trim_start()) {
         (_, Some((_, reason))) => reason,
         (_, None) => rest[digits..].trim().trim_start_matches('#').trim(),
@@ -387,6 +421,17 @@ mod tests {
             ("1..1\nnot okay\n", "wrote 0"),
             ("1..2\nok 1\nok 1\n", "test point 1 twice"),
             ("1..2\nok 1\nok 7\n", "one with number 7"),
+            ("1..2\nok 2\nok 2\n", "test point 2 twice"),
+            ("1..4\nok 2\nok 3\nok 1\nok 2\n", "test point 2 twice"),
+            ("1..1\nok 0\n", "test point 0"),
+            ("1..18446744073709551616\nok 1\n", "wrote 1"),
+            // A diagnosis without an end.
+            ("1..1\nok 1\n  ---\n  a: b\nnot ok 2 - sells\n", "sells: not ok"),
+            ("1..2\nnot ok 1 - sells\n  ---\n  a: b\nok 2\n", "sells: a: b"),
+            ("1..1\nok 1\n  ---\n  a: b\nBail out! gone\n", "bailed out: gone"),
+            // Words that begin as directives do.
+            ("1..1\nnot ok 1 - sells # skipjack\n", "sells # skipjack: not ok"),
+            ("1..1\nnot ok 1 - sells # todolist\n", "sells # todolist: not ok"),
         ] {
             let judgement = judged(0, stdout);
             assert!(failure(&judgement).0.contains(told), "{stdout:?}: {judgement:?}");
@@ -398,13 +443,18 @@ mod tests {
     #[test]
     fn points_come_in_any_order() {
         assert_eq!(judged(0, "ok 2\nok 3\nok 1\n1..3\n").outcome, Outcome::Passed);
+        let later = judged(0, "1..1\nnot ok 1 - fixes #12 # TODO later\n");
+        assert_eq!(later.outcome, Outcome::Passed);
+        assert_eq!(later.sub_results[0].name, "fixes #12");
     }
 
     #[test]
     fn a_failed_subtest_tells_what_failed_in_it() {
         let inner = "    # Subtest: pays\n    1..2\n    ok 1 - cash\n    not ok 2 - card\n      ---\n      \
                      file: pay.js\n      line: 3\n      ...\n";
-        let judgement = judged(1, &format!("TAP version 14\n{inner}not ok 1 - pays\n1..1\n"));
+        let outer = "  ---\n  error: 1 subtest failed\n  ...\n";
+        let judgement =
+            judged(1, &format!("TAP version 14\n{inner}not ok 1 - pays\n{outer}1..1\n"));
         assert_eq!(failure(&judgement), ("pays: card: file: pay.js\nline: 3", Some(("pay.js", 3))));
         let names: Vec<_> = judgement.sub_results.iter().map(|part| part.name.as_str()).collect();
         assert_eq!(names, ["pays/cash", "pays/card", "pays"]);

@@ -283,7 +283,15 @@ impl Inner {
         let text = String::from_utf8_lossy(bytes);
         let end = text.floor_char_boundary(self.bounds.line);
         let cut = more + (text.len() - end) as u64;
-        let mut text = CompactString::from(self.secrets.masker().mask_start(&text, end));
+        let whole = text;
+        let mut text = CompactString::from(self.secrets.masker().mask_start(&whole, end));
+        if let Some(reader) = &mut self.reader
+            && source == Source::Stdout
+        {
+            // A mask would make other words of it, and what is read is masked later: but of what is cut, a mask
+            // may no longer know the end.
+            reader.line(if cut == 0 { &whole } else { &text });
+        }
         if cut > 0 {
             self.hits.hit(Limit::LogLineBytes);
             text.push_str(&format!(" … [{cut} bytes cut]"));
@@ -291,11 +299,6 @@ impl Inner {
         let line = LogLine { at, source, text };
         if let Some(live) = &self.live {
             live.show(&line);
-        }
-        if let Some(reader) = &mut self.reader
-            && line.source == Source::Stdout
-        {
-            reader.line(&line.text);
         }
         self.store(line);
     }

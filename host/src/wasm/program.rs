@@ -11,7 +11,7 @@ use crate::model::{
     Introduction, InvalidDescription, Limit, Limits, Name, Protocol, Source, SuiteDescription,
     TestCase, short,
 };
-use crate::program::last_words;
+use crate::program::first_words;
 
 /// Beside a test's name, what stands on a line of a list.
 const LINE_EXTRA_BYTES: usize = 32;
@@ -159,7 +159,7 @@ const WORDS_BYTES: usize = 300;
 fn refused(protocol: Protocol, execution: &mut Execution) -> DescribeError {
     match verdict::of_describe(execution) {
         DescribeError::Guest(why) => {
-            let words = last_words(&execution.log.lines).map(|words| short(words, WORDS_BYTES));
+            let words = first_words(&execution.log.lines).map(|words| short(words, WORDS_BYTES));
             let words = words.map_or(String::new(), |words| format!(" ({words})"));
             let told = format!("did not list its tests as {protocol} does: it {why}{words}");
             DescribeError::Guest(format!("{told}; {OTHERWISE}"))

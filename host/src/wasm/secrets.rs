@@ -10,6 +10,8 @@
 //! the encoded text it begins.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::contiguous::NFA;
@@ -31,18 +33,26 @@ const SHORTEST_PATH: usize = 8;
 /// may be words.
 const SHORTEST_TRACE: usize = 8;
 
+/// How many bytes of starts and encoded secrets are searched for at most; then no further ones are. Not a setting:
+/// it is enough for hundreds of tokens, and secrets themselves are searched for in any case.
+const TRACES_BYTES: usize = 64 << 10;
+
 /// Something that is searched for.
 struct Pattern {
     text: String,
-    /// If it is the start of a secret: what follows it there.
-    rest: String,
+    /// If it is the start of secrets: what follows it in each.
+    rests: Vec<String>,
 }
 
 /// Finds secrets in texts.
 #[derive(Default)]
 pub(crate) struct Masker {
     patterns: Vec<Pattern>,
-    automaton: Option<NFA>,
+    /// Where each text stands among the patterns.
+    index: HashMap<String, usize>,
+    traces_bytes: usize,
+    /// Made for the first text after a secret was added; none if it cannot be made.
+    automaton: OnceLock<Option<NFA>>,
     longest: usize,
 }
 
@@ -60,18 +70,16 @@ impl Masker {
         for secret in secrets {
             let lines = secret.lines().map(str::trim).filter(|l| l.len() >= SHORTEST_LINE);
             let lines = lines.filter(|line| *line != secret);
-            // The host of a URL may be shown.
-            if parts_of_url(secret).next().is_some() {
-                self.look_for(secret, "");
-            } else {
+            lines.for_each(|line| self.look_for(line, None));
+            self.look_for(secret, None);
+            // The scheme and host of a URL may be shown, and names in a query, as in `?code=***`.
+            if !secret.contains("://") {
                 self.look_for_traces(secret);
             }
-            lines.for_each(|line| self.look_for_traces(line));
             for part in parts_of_url(secret) {
-                // Names in a query may be shown, as in `?code=***`.
-                match part.contains('?') {
-                    true => self.look_for(part, ""),
-                    false => self.look_for_traces(part),
+                self.look_for(part, None);
+                if !part.contains('?') {
+                    self.look_for_traces(part);
                 }
             }
         }
@@ -79,30 +87,43 @@ impl Masker {
             return false;
         }
         self.longest = self.patterns.iter().map(|it| it.text.len()).max().unwrap_or(0);
-        // Building fails only beyond 2^31 states, far above what the limit `secret_bytes` and the
-        // size of a policy let through; and then no text may pass, see `mask`.
-        self.automaton = NFA::builder()
-            .match_kind(MatchKind::Standard)
-            .build(self.patterns.iter().map(|it| &it.text))
-            .ok();
+        self.automaton = OnceLock::new();
         true
     }
 
-    fn look_for(&mut self, text: &str, rest: &str) {
-        if !text.is_empty() && !self.patterns.iter().any(|known| known.text == text) {
-            self.patterns.push(Pattern { text: text.to_owned(), rest: rest.to_owned() });
-        }
+    /// What finds the patterns. Building fails only beyond 2^31 states, far above what the limit `secret_bytes` and
+    /// the size of a policy let through; and then no text may pass, see `mask`.
+    fn automaton(&self) -> Option<&NFA> {
+        let texts = || self.patterns.iter().map(|pattern| &pattern.text);
+        let build = || NFA::builder().match_kind(MatchKind::Standard).build(texts()).ok();
+        self.automaton.get_or_init(build).as_ref()
     }
 
-    /// Looks for a text, its start, and what base64 makes of it.
+    /// Looks for a text, and if it is a start, for what may follow it.
+    fn look_for(&mut self, text: &str, rest: Option<&str>) {
+        if text.is_empty() {
+            return;
+        }
+        let at = *self.index.entry(text.to_owned()).or_insert_with(|| {
+            self.patterns.push(Pattern { text: text.to_owned(), rests: Vec::new() });
+            self.patterns.len() - 1
+        });
+        self.patterns[at].rests.extend(rest.map(str::to_owned));
+    }
+
+    /// Looks for the start of a text, and for what base64 makes of it.
     fn look_for_traces(&mut self, text: &str) {
-        self.look_for(text, "");
+        let takes = text.len().saturating_mul(6);
+        if self.traces_bytes.saturating_add(takes) > TRACES_BYTES {
+            return;
+        }
+        self.traces_bytes += takes;
         let half = text.floor_char_boundary(text.len() / 2);
         if half >= SHORTEST_TRACE {
-            self.look_for(&text[..half], &text[half..]);
+            self.look_for(&text[..half], Some(&text[half..]));
         }
         for encoded in encoded(text).filter(|it| it.len() >= SHORTEST_TRACE) {
-            self.look_for(&encoded, "");
+            self.look_for(&encoded, None);
         }
     }
 
@@ -122,7 +143,7 @@ impl Masker {
         if self.patterns.is_empty() || end == 0 {
             return Cow::Borrowed(&text[..end]);
         }
-        let Some(automaton) = &self.automaton else { return Cow::Owned(MASK.to_owned()) };
+        let Some(automaton) = self.automaton() else { return Cow::Owned(MASK.to_owned()) };
         let found = self.ranges(automaton, text.as_bytes());
         if found.is_empty() {
             return Cow::Borrowed(&text[..end]);
@@ -145,7 +166,7 @@ impl Masker {
         if self.patterns.is_empty() {
             return None;
         }
-        let Some(automaton) = &self.automaton else { return Some(MASK.into()) };
+        let Some(automaton) = self.automaton() else { return Some(MASK.into()) };
         let found = self.ranges(automaton, content);
         if found.is_empty() {
             return None;
@@ -186,12 +207,12 @@ impl Masker {
                 continue;
             }
             // The first match of a state is the state's own pattern, the others are its suffixes.
-            let Pattern { text: own, rest } =
+            let Pattern { text: own, rests } =
                 &self.patterns[automaton.match_pattern(state, 0).as_usize()];
             let (mut from, mut to) = (index + 1 - own.len(), index + 1);
             // What lies in a range already is not looked at again, so that each byte is once at most.
             if found.last().is_none_or(|(_, last_to)| *last_to < to) {
-                to += common(rest, &text[to..]);
+                to += rests.iter().map(|rest| common(rest, &text[to..])).max().unwrap_or(0);
             }
             while let Some((last_from, last_to)) = found.pop_if(|(_, last_to)| *last_to > from) {
                 (from, to) = (from.min(last_from), to.max(last_to));
@@ -279,6 +300,12 @@ mod tests {
             masker.mask("correct-hor, correct-horse-, ßcorrect-horse-x"),
             "correct-hor, ***, ß***x"
         );
+        // Of two with one start, whichever goes further.
+        let masker = Masker::new(["abcdefgh", "abcdefghQQQQQQQQ", "abcdefghijklmnop"]);
+        assert_eq!(masker.mask("(abcdefghijkl)"), "(***)");
+        // The scheme and host of a URL are no secret.
+        let masker = Masker::new(["postgres://u:p@h/db", "https://app.example"]);
+        assert_eq!(masker.mask("postgres://other, https://api"), "postgres://other, https://api");
         // A short one has no start of its own.
         assert_eq!(Masker::new(["hunter2hunter2"]).mask("hunter2"), "hunter2");
         let masker = Masker::new(["aaaaaaaaaaaaaaaaaaaaaaaab"]);

@@ -258,6 +258,8 @@ fn of_program(
         let from_program = log.lines.iter_mut().filter(|line| line.source == Source::Stdout);
         from_program.for_each(|line| line.text.retain(|character| character != mark));
     }
+    // What is cut is masked before, lest the cut goes through a secret.
+    sub_results.iter_mut().for_each(|part| mask_part(&log.masker, part));
     bound_parts(&mut sub_results, limits, hits);
     let told = of_outcome(outcome);
     let verdict = match explanation {
@@ -324,6 +326,15 @@ fn mask_location(masker: &Masker, location: Option<&mut Location>) {
     }
 }
 
+fn mask_part(masker: &Masker, part: &mut SubResult) {
+    masker.apply(&mut part.name);
+    match &mut part.outcome {
+        Outcome::Passed => {}
+        Outcome::Failed(failure) => mask_failure(masker, failure),
+        Outcome::Skipped { reason } => masker.apply(reason),
+    }
+}
+
 fn mask_artifact(masker: &Masker, artifact: &mut Artifact) {
     masker.apply(&mut artifact.name);
     masker.apply(&mut artifact.media_type);
@@ -345,14 +356,7 @@ fn mask(masker: &Masker, detail: &mut AttemptDetail) {
             masker.apply(value);
         }
     }
-    for part in sub_results {
-        masker.apply(&mut part.name);
-        match &mut part.outcome {
-            Outcome::Passed => {}
-            Outcome::Failed(failure) => mask_failure(masker, failure),
-            Outcome::Skipped { reason } => masker.apply(reason),
-        }
-    }
+    sub_results.iter_mut().for_each(|part| mask_part(masker, part));
     for Value { name, value, secret } in values {
         masker.apply(name);
         *secret |= masker.finds(value);

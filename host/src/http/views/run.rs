@@ -410,6 +410,7 @@ pub struct RunBody {
     pub on_flaky: OnFlaky,
     /// At which failure the run is stopped: attempts under way are cancelled, no further one begins but
     /// teardown, and the run has failed. Soft failures do not count, failures in each round do.
+    #[schema(minimum = 1)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_failures: Option<u32>,
     /// Which class of runs it is of: `low`, `normal` or `high`. Higher ones go first, but none waits for

@@ -74,12 +74,23 @@ fn problem_with_url(url: &str) -> Option<&'static str> {
     });
     let Some((_, rest)) = rest else { return Some("must begin with https:// or http://") };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() {
+    // The colons of an IPv6 address stand in brackets.
+    let port = match authority.rsplit_once(']') {
+        Some((_, rest)) => rest.strip_prefix(':'),
+        None => authority.split_once(':').map(|(_, port)| port),
+    };
+    if authority.is_empty() || authority.starts_with(':') {
         Some("has no host")
+    } else if authority.starts_with('[') != authority.contains(']') {
+        Some("has half of a bracket around its address")
+    } else if port.is_some_and(|port| port.parse::<u16>().is_err()) && !authority.contains('@') {
+        Some("has a port that is no number from 0 to 65535")
     } else if authority.contains('@') {
         Some("has a user or password: leave them out, and give them as the plugin's README says")
     } else if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         Some("has a space or line break: is there one at its end?")
+    } else if url.contains(['<', '>', '"', '{', '}', '|', '\\', '^', '`']) || !url.is_ascii() {
+        Some("has a character that no URL may have: encode it in percent")
     } else {
         None
     }
@@ -94,11 +105,20 @@ mod tests {
         let config = |url: &str| Config::new([("url".to_owned(), url.to_owned())]);
         assert_eq!(config("https://a.test/b/").url("url", "").unwrap(), "https://a.test/b");
         assert_eq!(config("").url("url", "https://c.test").unwrap(), "https://c.test");
-        assert_eq!(config("HTTP://a.test").url("url", "").unwrap(), "HTTP://a.test");
+        for fine in
+            ["HTTP://a.test", "http://[::1]:80", "http://[::1]", "https://a.test:8443/b?c=%20"]
+        {
+            assert_eq!(config(fine).url("url", "").unwrap(), fine);
+        }
         for (url, told) in [
             ("ftp://a", "https://"),
             ("", "is not set"),
             ("https:///path", "has no host"),
+            ("https://:8080/", "has no host"),
+            ("https://a.test:99999/", "has a port"),
+            ("https://a.test:abc/", "has a port"),
+            ("http://[::1/", "half of a bracket"),
+            ("http://a.test/<x>", "encode it"),
             ("https://me:hunter2@a.test/b", "has a user or password"),
             ("https://a.test/b\n", "line break"),
         ] {
