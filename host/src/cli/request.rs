@@ -144,14 +144,20 @@ pub(crate) fn body(request: &RunRequest) -> Value {
     Value::Object(body)
 }
 
-/// The fields of a run that are given: less what the command line always says.
-pub(crate) fn run_fields(request: &RequestArgs) -> Map<String, Value> {
+/// The fields of a run that is started later which are given: less what the command line always says. Fails if
+/// something was said that is of use to whoever follows a run alone.
+pub(crate) fn run_fields(request: &RequestArgs) -> Result<Map<String, Value>, Failure> {
+    if request.fail_on_flaky {
+        let told =
+            "--fail-on-flaky is the exit code of a command that follows a run: say --on-flaky fail";
+        return Err(Failure::told(Exit::Usage, told));
+    }
     let (Value::Object(given), Value::Object(nothing)) =
         (body(&request.request()), body(&RequestArgs::default().request()))
     else {
-        return Map::new();
+        return Ok(Map::new());
     };
-    given.into_iter().filter(|(name, value)| nothing.get(name) != Some(value)).collect()
+    Ok(given.into_iter().filter(|(name, value)| nothing.get(name) != Some(value)).collect())
 }
 
 /// What a suite is granted.

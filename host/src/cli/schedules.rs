@@ -243,7 +243,7 @@ impl SchedulesCommand {
             }
             Self::Create(args) => {
                 let mut fields = args.rule.fields();
-                fields.extend(run_fields(&args.request));
+                fields.extend(run_fields(&args.request)?);
                 fields.extend(args.turn.fields());
                 fields.extend(given([
                     ("name", json!(args.name)),
@@ -260,7 +260,7 @@ impl SchedulesCommand {
             }
             Self::Change(args) => {
                 let mut fields = args.rule.fields();
-                fields.extend(run_fields(&args.request));
+                fields.extend(run_fields(&args.request)?);
                 fields.extend(args.turn.fields());
                 let suite = args.suite.as_ref().map(ToString::to_string);
                 fields.extend(given([("suite", json!(suite)), ("cron", json!(args.cron))]));

@@ -222,7 +222,7 @@ impl TriggersCommand {
             }
             Self::Create(args) => {
                 let mut fields = args.rule.fields(surroundings)?;
-                fields.extend(run_fields(&args.request));
+                fields.extend(run_fields(&args.request)?);
                 fields.extend(args.turn.fields());
                 let suite = args.suite.as_ref().map(ToString::to_string);
                 fields.extend(given([("name", json!(args.name)), ("suite", json!(suite))]));
@@ -236,7 +236,7 @@ impl TriggersCommand {
             }
             Self::Change(args) => {
                 let mut fields = args.rule.fields(surroundings)?;
-                fields.extend(run_fields(&args.request));
+                fields.extend(run_fields(&args.request)?);
                 fields.extend(args.turn.fields());
                 let suite = args.suite.as_ref().map(ToString::to_string);
                 fields.extend(given([("suite", json!(suite))]));

@@ -15,7 +15,7 @@ pub(crate) struct TurnArgs {
     #[arg(long, value_name = "CLASS", help_heading = "Turn")]
     priority: Option<Priority>,
     /// Begin only when this suite has passed for the same reference; may be given more than once
-    #[arg(long, value_name = "SUITE", requires = "reference", help_heading = "Turn")]
+    #[arg(long, value_name = "SUITE", help_heading = "Turn")]
     needs: Vec<SuiteId>,
     /// How long to wait for that at most; the run is cancelled then
     #[arg(
