@@ -306,9 +306,8 @@ impl Run {
             }
             EventKind::AttemptFinished { stage, attempt } => self.finish_attempt(stage, attempt),
             EventKind::TestFinished { test, round, status, reason } => {
-                let declared = self.declared_soft(test);
+                let (declared, mut counts) = (self.declared_soft(test), false);
                 self.tally(test, *round, *status, event.at);
-                let mut counts = false;
                 if let Some(test) = self.test_mut(test) {
                     test.rounds_finished += 1;
                     let earlier = test.status.is_terminal().then_some(test.status);
