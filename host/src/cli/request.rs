@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -258,9 +258,14 @@ impl PolicyArgs {
 /// No secret is larger: what is named by mistake, such as a device, is not read to its end.
 const SECRET_BYTES: u64 = 1 << 20;
 
-fn read_secret(path: &Path) -> io::Result<String> {
+/// A secret in a file, or on standard input if that is called `-`, less a line break at its end.
+pub(crate) fn read_secret(path: &Path) -> io::Result<String> {
+    let from: Box<dyn Read> = match path.as_os_str() == "-" {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(path)?),
+    };
     let mut text = String::new();
-    File::open(path)?.take(SECRET_BYTES + 1).read_to_string(&mut text)?;
+    from.take(SECRET_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > SECRET_BYTES {
         return Err(io::Error::other(format!("it has more than {SECRET_BYTES} bytes")));
     }

@@ -1,6 +1,6 @@
 //! `handoff triggers`: what starts runs on a server when another system calls.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Client, ServerArgs, json as answered, read};
 use super::exit::{Exit, Failure};
-use super::request::{RequestArgs, pair, run_fields};
+use super::request::{RequestArgs, pair, read_secret, run_fields};
 use super::schedules::{given, word};
 use super::terminal::{Look, Style, safe_line};
 use super::turn::TurnArgs;
@@ -188,23 +188,19 @@ impl RuleArgs {
     /// The secret, which no argument holds: other users of the machine see those.
     fn secret(&self, surroundings: &Surroundings) -> Result<Option<String>, Failure> {
         let usage = |text: String| Failure::told(Exit::Usage, text);
-        let text = match (&self.secret_file, &self.secret_env) {
-            (Some(path), _) if path.as_os_str() == "-" => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text)?;
-                text
+        Ok(match (&self.secret_file, &self.secret_env) {
+            (Some(path), _) => {
+                Some(read_secret(path).map_err(|error| {
+                    usage(format!("failed to read {}: {error}", path.display()))
+                })?)
             }
-            (Some(path), _) => std::fs::read_to_string(path)
-                .map_err(|error| usage(format!("failed to read {}: {error}", path.display())))?,
             (None, Some(name)) => {
                 let value = surroundings.environment.get(name);
                 let missing = || usage(format!("the environment variable {name} is not set"));
-                value.ok_or_else(missing)?.to_owned()
+                Some(value.ok_or_else(missing)?.to_owned())
             }
-            (None, None) => return Ok(None),
-        };
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
+            (None, None) => None,
+        })
     }
 }
 

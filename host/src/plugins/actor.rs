@@ -409,23 +409,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected comes")]
 
     use super::*;
-    use crate::model::{Digest, Filters, GateFailure, Policy, Wishes};
+    use crate::model::{Digest, samples};
 
     fn outbox() -> Outbox {
-        let plugin = Plugin {
-            name: "hook".parse().unwrap(),
-            digest: Digest::of(b"plugin"),
-            imports: Vec::new(),
-            size_bytes: 6,
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
-            policy: Policy::default(),
-            filters: Filters::default(),
-            wishes: Wishes::default(),
-            standing: Standing::Enabled,
-            gate_failure: GateFailure::default(),
-            missed: 0,
-        };
+        let plugin = samples::plugin("hook", Digest::of(b"plugin"));
         Outbox::new(plugin, Vec::new(), CancellationToken::new())
     }
 

@@ -119,6 +119,13 @@ pub enum SubmitError {
     Storage(Arc<StorageError>),
 }
 
+impl SubmitError {
+    /// The setting of the bound that refused the run, if one did.
+    pub fn bound(&self) -> Option<&'static str> {
+        if let Self::Plan(error) = self { error.bound() } else { None }
+    }
+}
+
 /// Why a run was not cancelled or retried.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -269,13 +276,12 @@ impl Runner {
     }
 
     /// Fails if there can be no such run, whatever tests the suite has: before anything is kept that asks for
-    /// it later. Without a suite, of any.
+    /// it later. Without a suite, of any. Counts nothing: it is asked whenever what asks later is shown.
     pub fn check(&self, suite: Option<&SuiteId>, request: &RunRequest) -> Result<(), SubmitError> {
         let Shared { storage, settings, limits, .. } = &*self.shared;
         let policy = suite.map(|suite| storage.policy(suite)).transpose()?.flatten();
         let limits = limits.patched(&policy.unwrap_or_default().limits);
-        let checked = request.check(suite, &settings.bounds, &limits);
-        Ok(checked.inspect_err(|error| self.count_refusal(error))?)
+        Ok(request.check(suite, &settings.bounds, &limits)?)
     }
 
     /// The run that an earlier request with this key made.

@@ -485,7 +485,9 @@ impl Scheduler {
                 ),
             );
         }
-        self.0.runs.check(&spec.suite, &spec.request)?;
+        self.0.runs.check(&spec.suite, &spec.request).inspect_err(|error| {
+            error.bound().into_iter().for_each(|bound| self.0.metrics.server_limit_hit(bound));
+        })?;
         Ok(Rule::new(&spec.cron, &spec.timezone, now)?)
     }
 

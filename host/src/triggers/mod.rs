@@ -396,7 +396,10 @@ impl Triggers {
             request.reference = Some("as called".into());
         }
         let suite = spec.suite.as_ref().filter(|_| spec.mapping.suite.is_none());
-        Ok(self.0.runs.check(suite, &request)?)
+        let checked = self.0.runs.check(suite, &request);
+        Ok(checked.inspect_err(|error| {
+            error.bound().into_iter().for_each(|bound| self.0.metrics.server_limit_hit(bound));
+        })?)
     }
 
     fn entry(&self, name: &Name) -> Result<Arc<Entry>, TriggerError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use handoff_tests::{Client, Handoff, Server, Target, patiently};
+use handoff_tests::{Client, Handoff, Server, Settings, Target, patiently};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -41,6 +41,34 @@ async fn runs_seen(target: &Target, name: &str, runs: usize) {
 
 async fn history(client: &Client, name: &str) -> Vec<Value> {
     client.list(&format!("/schedules/{name}/history")).await
+}
+
+/// What asks beyond a bound is refused and counted; what asked before the bound was made smaller is shown as
+/// broken, and nobody who looks at it counts.
+#[tokio::test]
+async fn a_schedule_beyond_a_bound_is_refused_and_one_from_before_is_broken() {
+    let server = Server::start().await;
+    server.client().upload_guest("noop").await;
+    let asked = |name: &str| json!({"name": name, "suite": "default/noop", "cron": "@daily", "max_attempts": 5});
+    server.client().post("/schedules", &asked("a")).await.expect(StatusCode::CREATED);
+    let smaller = Settings::default().flag("runner-bounds-max-attempts", 2);
+    let server = server.restart_with(smaller).await;
+    let client = server.client();
+    let hits = async || {
+        let metrics = client.get("/metrics").await.body;
+        let text = metrics.as_str().unwrap().to_owned();
+        let line = text.lines().find(|line| line.contains("limit=\"runner_bounds_max_attempts\""));
+        line.map(|line| line.rsplit(' ').next().unwrap().to_owned())
+    };
+    for _ in 0..2 {
+        let shown = client.json("/schedules/a").await;
+        assert!(shown.to_string().contains("max_attempts is 5"), "{shown:#}");
+    }
+    assert_eq!(hits().await, None);
+    assert!(
+        client.post("/schedules", &asked("b")).await.problem(422).contains("max_attempts is 5")
+    );
+    assert_eq!(hits().await.as_deref(), Some("1"));
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::{
-    Annotation, Delivery, DeliveryStatus, Filters, GateFailure, Gated, Keep, KeepRule, Kept,
-    Notice, NoticeKind, Pin, Plugin, Standing, Wishes,
+    Annotation, Delivery, DeliveryStatus, Gated, Keep, KeepRule, Kept, Notice, NoticeKind, Pin,
+    samples,
 };
 use crate::storage::{Freed, FreedSums, Settled, keys};
 
@@ -274,20 +274,7 @@ async fn what_plugins_said_of_a_run_goes_with_it_and_comes_not_back() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(&dir);
     let component = Bytes::from_static(b"plugin");
-    let plugin = Plugin {
-        name: "issues".parse().unwrap(),
-        digest: Digest::of(&component),
-        imports: Vec::new(),
-        size_bytes: 6,
-        created_at: Timestamp::UNIX_EPOCH,
-        updated_at: Timestamp::UNIX_EPOCH,
-        policy: Policy::default(),
-        filters: Filters::default(),
-        wishes: Wishes::default(),
-        standing: Standing::Enabled,
-        gate_failure: GateFailure::default(),
-        missed: 0,
-    };
+    let plugin = samples::plugin("issues", Digest::of(&component));
     opened.storage.put_plugin(plugin, Some(component), None).await.unwrap();
     let gone = opened.ended(1, RunStatus::Cancelled, vec![]).await.id;
     let kept = opened.ended(2, RunStatus::Passed, vec![]).await.id;
